@@ -114,3 +114,14 @@ func FieldsOf(err error) []Field {
 	}
 	return nil
 }
+
+// With returns a copy of the fault that names what is wrong where; errors.Is still finds the original.
+func (e *Error) With(fields ...Field) *Error {
+	return &Error{Kind: e.Kind, Text: e.Text, Fields: fields, cause: sentinel{e}}
+}
+
+// sentinel keeps the original findable by errors.Is without repeating its text.
+type sentinel struct{ of *Error }
+
+func (s sentinel) Error() string        { return s.of.Kind.String() }
+func (s sentinel) Is(target error) bool { return target == error(s.of) }

@@ -1,0 +1,309 @@
+// Package access decides who may do what, for every door, and explains the decision.
+//
+// A door turns what was presented into a Caller; every verb of the domain takes it as its first
+// argument after the context and asks Service.Require before it reads or changes anything. Rights
+// come from role bindings (subject, role, resource), which live here alone, and a Caller can only
+// narrow them: by its scopes and by the one resource that it is limited to.
+package access
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/fault"
+)
+
+// Principal is who acts.
+type Principal struct {
+	Kind PrincipalKind
+	ID   string
+	Name string
+}
+
+// PrincipalKind tells people from programs.
+type PrincipalKind string
+
+// The kinds of principal.
+const (
+	Nobody PrincipalKind = "nobody"  // not authenticated
+	User   PrincipalKind = "user"    // a person
+	APIKey PrincipalKind = "api_key" // a key of one project
+	Local  PrincipalKind = "local"   // somebody at the command line of the server itself
+	System PrincipalKind = "system"  // Gatehouse by itself: expiry, retention
+)
+
+// Caller is a principal as one request presents it. The zero Caller may do nothing.
+type Caller struct {
+	Principal
+	Method  string     // how it was authenticated: api_key, password, os_user, ...
+	At      time.Time  // when it was authenticated
+	Scopes  []Action   // what it may do at most; "noun.*" is every verb of a noun, "*" everything; none means nothing
+	Limit   Resource   // the one resource inside which it may act; the zero Resource is no limit
+	Address netip.Addr // where it comes from; invalid for the command line
+	Door    string     // which door it came through
+	Request string     // the request's id, for logs
+}
+
+// LocalCaller is somebody with a shell on the server, named after the operating system's user.
+func LocalCaller(osUser string, now time.Time) Caller {
+	return Caller{Principal: Principal{Kind: Local, ID: osUser, Name: osUser}, Method: "os_user", At: now, Scopes: []Action{"*"}, Door: "command"}
+}
+
+// SystemCaller is Gatehouse doing what time or a rule demands.
+func SystemCaller(now time.Time) Caller {
+	return Caller{Principal: Principal{Kind: System, Name: "gatehouse"}, Method: "system", At: now, Scopes: []Action{"*"}, Door: "system"}
+}
+
+// NobodyAt is a caller that has not proved who it is: for the audit of refusals.
+func NobodyAt(address netip.Addr, door string, now time.Time) Caller {
+	return Caller{Principal: Principal{Kind: Nobody}, At: now, Address: address, Door: door}
+}
+
+// Event returns an audit event of something that this caller did.
+func (c Caller) Event(now time.Time, action Action, on Resource, outcome audit.Outcome) audit.Event {
+	e := audit.NewEvent(now, string(action), outcome)
+	e.Actor = audit.Actor{Kind: string(c.Kind), ID: c.ID, Name: c.Name, Method: c.Method}
+	e.Object = audit.Object{Kind: on.Kind, ID: on.ID}
+	e.Door = c.Door
+	if c.Address.IsValid() {
+		e.Address = c.Address.String()
+	}
+	if on.Kind == ProjectKind {
+		e.Project = on.ID
+	}
+	for _, p := range on.Parents {
+		if p.Kind == ProjectKind {
+			e.Project = p.ID
+		}
+	}
+	return e
+}
+
+// Action is what somebody wants to do, as noun.verb.
+type Action string
+
+// The actions. A route or SSH request without one is refused by a test.
+const (
+	KeyproofCreate   Action = "keyproof.create"
+	KeyproofRead     Action = "keyproof.read"
+	KeyproofUpdate   Action = "keyproof.update"
+	KeyproofComplete Action = "keyproof.complete"
+	KeyproofDelete   Action = "keyproof.delete"
+	KeyproofWebhook  Action = "keyproof.webhook" // add, change and remove webhooks of a session
+	KeyproofAttempt  Action = "keyproof.attempt" // prove a key over SSH: the identifier is the right to try
+	KeyproofExpire   Action = "keyproof.expire"
+
+	AuthInfo Action = "token.info" // what a key is, told to its own holder
+
+	TokenIssue  Action = "token.issue"
+	TokenRead   Action = "token.read"
+	TokenRevoke Action = "token.revoke"
+
+	ProjectCreate Action = "project.create"
+	ProjectRead   Action = "project.read"
+	ProjectUpdate Action = "project.update"
+
+	UserCreate   Action = "user.create"
+	UserRead     Action = "user.read"
+	UserUpdate   Action = "user.update"   // enable, disable, set password
+	AccessGrant  Action = "access.grant"  // give somebody a role
+	AccessRevoke Action = "access.revoke" // take it back
+
+	DeliveryRead   Action = "webhook.read"
+	DeliveryResend Action = "webhook.resend"
+
+	Public Action = "public" // needs no right: health, documentation
+)
+
+// AllowedBy reports whether a scope covers the action.
+func (a Action) AllowedBy(scope Action) bool {
+	if scope == "*" || scope == a {
+		return true
+	}
+	noun, isNoun := strings.CutSuffix(string(scope), ".*")
+	return isNoun && strings.HasPrefix(string(a), noun+".")
+}
+
+// ProjectKind is the kind of a project resource, Installation that of the whole of Gatehouse.
+const (
+	ProjectKind      = "project"
+	InstallationKind = "installation"
+)
+
+// Resource is what is acted on, with what it belongs to.
+type Resource struct {
+	Kind    string
+	ID      string
+	Parents []Resource // nearest first; the installation is implied
+}
+
+// Installation is the whole of Gatehouse.
+var Installation = Resource{Kind: InstallationKind}
+
+// Project is one project.
+func Project(id string) Resource { return Resource{Kind: ProjectKind, ID: id} }
+
+// Within is a resource that belongs to a project.
+func Within(project, kind, id string) Resource {
+	return Resource{Kind: kind, ID: id, Parents: []Resource{Project(project)}}
+}
+
+func (r Resource) is(other Resource) bool { return r.Kind == other.Kind && r.ID == other.ID }
+
+func (r Resource) inside(outer Resource) bool {
+	return r.is(outer) || slices.ContainsFunc(r.Parents, outer.is)
+}
+
+// chain is the resource itself, its parents, and the installation.
+func (r Resource) chain() []Resource {
+	out := append([]Resource{r}, r.Parents...)
+	if r.Kind != InstallationKind {
+		out = append(out, Installation)
+	}
+	return out
+}
+
+func (r Resource) String() string {
+	if r.ID == "" {
+		return "the " + r.Kind
+	}
+	return r.Kind + " " + r.ID
+}
+
+// Subject is who holds a binding.
+type Subject struct {
+	Kind PrincipalKind
+	ID   string
+}
+
+// Binding gives a subject a role on a resource and all that belongs to it.
+type Binding struct {
+	ID       string
+	Subject  Subject
+	Role     Role
+	Resource Resource // Parents are not kept
+	Created  time.Time
+}
+
+// Store keeps role bindings.
+type Store interface {
+	// BindingsOf returns the bindings of a subject; none is no error.
+	BindingsOf(ctx context.Context, of Subject) ([]Binding, error)
+	// Grant adds b and records e, both or neither. An equal binding is kept as it is, with no second event.
+	Grant(ctx context.Context, b Binding, e audit.Event) error
+	// Revoke removes the binding and records e, both or neither. It reports fault.NotFound when there is none.
+	Revoke(ctx context.Context, b Binding, e audit.Event) error
+}
+
+// Service makes the one decision.
+type Service struct {
+	Store Store
+	Now   func() time.Time
+	NewID func() string
+}
+
+// Decision is the answer and, step by step, why.
+type Decision struct {
+	Allowed bool
+	Why     []string
+}
+
+func (d Decision) String() string { return strings.Join(d.Why, "; ") }
+
+func refuse(why ...string) Decision { return Decision{Why: why} }
+
+// Decide answers whether by may do the action on the resource, and why. An error means that the
+// bindings could not be read; nobody may do anything then.
+func (s *Service) Decide(ctx context.Context, by Caller, do Action, on Resource) (Decision, error) {
+	scope, ok := by.scopeFor(do)
+	if !ok {
+		return refuse(by.describe() + " has no scope for " + string(do)), nil
+	}
+	why := []string{by.describe() + " has scope " + string(scope)}
+	if by.Limit.Kind != "" && !on.inside(by.Limit) {
+		return refuse(append(why, "it is limited to "+by.Limit.String()+", and "+on.String()+" lies outside")...), nil
+	}
+	switch by.Kind {
+	case Local, System:
+		return Decision{true, append(why, "whoever runs the server may do all of it")}, nil
+	case APIKey:
+		if by.Limit.Kind == "" {
+			return refuse(append(why, "an API key without a project may do nothing")...), nil
+		}
+		return Decision{true, append(why, on.String()+" lies inside "+by.Limit.String())}, nil
+	case User:
+		return s.decideByBindings(ctx, by, do, on, why)
+	default:
+		return refuse("nobody has signed in"), nil
+	}
+}
+
+// decideByBindings looks for a role on the resource, on what it belongs to, or on the installation.
+func (s *Service) decideByBindings(ctx context.Context, by Caller, do Action, on Resource, why []string) (Decision, error) {
+	bindings, err := s.Store.BindingsOf(ctx, Subject{by.Kind, by.ID})
+	if err != nil {
+		return refuse("the role bindings could not be read"), err
+	}
+	for _, at := range on.chain() {
+		for _, b := range bindings {
+			if b.Resource.is(at) && b.Role.Allows(do) {
+				return Decision{true, append(why, "role "+string(b.Role)+" on "+at.String()+" allows "+string(do))}, nil
+			}
+		}
+	}
+	return refuse(append(why, "no role on "+on.String()+" or above allows "+string(do))...), nil
+}
+
+// Require returns nil where Decide allows, and a Denied fault that explains itself otherwise.
+// Verbs that must hide a thing's existence answer NotFound instead.
+func (s *Service) Require(ctx context.Context, by Caller, do Action, on Resource) error {
+	d, err := s.Decide(ctx, by, do, on)
+	if err != nil {
+		return err
+	}
+	if !d.Allowed {
+		return fault.Newf(fault.Denied, "not allowed: %s", d)
+	}
+	return nil
+}
+
+func (c Caller) scopeFor(do Action) (Action, bool) {
+	for _, scope := range c.Scopes {
+		if do.AllowedBy(scope) {
+			return scope, true
+		}
+	}
+	return "", false
+}
+
+func (c Caller) describe() string {
+	name := c.Name
+	if name == "" {
+		name = c.ID
+	}
+	return strings.TrimSpace(string(c.Kind) + " " + name)
+}
+
+// Grant gives a subject a role on a resource. Nobody can give more than they hold.
+func (s *Service) Grant(ctx context.Context, by Caller, to Subject, role Role, on Resource) error {
+	if !role.known() {
+		return fault.Newf(fault.Invalid, "there is no role %q; the roles are %s", role, roleNames())
+	}
+	if !role.fits(on.Kind) {
+		return fault.Newf(fault.Invalid, "role %q cannot be held on a %s", role, on.Kind)
+	}
+	if err := s.Require(ctx, by, AccessGrant, on); err != nil {
+		return err
+	}
+	for _, do := range role.actions() {
+		if err := s.Require(ctx, by, do, on); err != nil { // rule W7
+			return err
+		}
+	}
+	e := by.Event(s.Now(), AccessGrant, on, audit.Done).With("role", string(role)).With("to", string(to.Kind)+" "+to.ID)
+	return s.Store.Grant(ctx, Binding{ID: s.NewID(), Subject: to, Role: role, Resource: on, Created: s.Now()}, e)
+}

@@ -1,0 +1,84 @@
+package access
+
+import "strings"
+
+// Role is a named set of actions that can be held on one kind of resource.
+type Role string
+
+// The roles, each kind from the least to the most.
+const (
+	Licensed       Role = "licensed"        // on the installation: may sign in
+	ProjectCreator Role = "project-creator" // may create projects too
+	Admin          Role = "admin"           // may manage people and projects too
+	SysAdmin       Role = "sysadmin"        // may do everything
+
+	ProjectReader Role = "project.read"  // on a project: see
+	ProjectWriter Role = "project.write" // use: create and end proofs
+	ProjectAdmin  Role = "project.admin" // manage: keys, settings, members
+)
+
+// grants is the one table from role to resource kind and actions. A role includes those listed before
+// it for the same kind.
+var grants = []struct {
+	role    Role
+	kind    string
+	actions []Action
+}{
+	{Licensed, InstallationKind, nil},
+	{ProjectCreator, InstallationKind, []Action{ProjectCreate}},
+	{Admin, InstallationKind, []Action{UserCreate, UserRead, UserUpdate, "project.*", "keyproof.*", "token.*", "webhook.*", AccessGrant, AccessRevoke}},
+	{SysAdmin, InstallationKind, []Action{"*"}},
+
+	{ProjectReader, ProjectKind, []Action{ProjectRead, KeyproofRead}},
+	{ProjectWriter, ProjectKind, []Action{"keyproof.*"}},
+	{ProjectAdmin, ProjectKind, []Action{ProjectUpdate, "token.*", "webhook.*", AccessGrant, AccessRevoke}},
+}
+
+// actions returns all scopes of the role, those of lesser roles of the same kind included.
+func (r Role) actions() []Action {
+	kind, ok := r.kind()
+	if !ok {
+		return nil
+	}
+	var all []Action
+	for _, g := range grants {
+		if g.kind == kind {
+			all = append(all, g.actions...)
+		}
+		if g.role == r {
+			break
+		}
+	}
+	return all
+}
+
+// Allows reports whether the role covers the action.
+func (r Role) Allows(do Action) bool {
+	for _, scope := range r.actions() {
+		if do.AllowedBy(scope) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r Role) kind() (string, bool) {
+	for _, g := range grants {
+		if g.role == r {
+			return g.kind, true
+		}
+	}
+	return "", false
+}
+
+func (r Role) known() bool { _, ok := r.kind(); return ok }
+
+func (r Role) fits(kind string) bool { k, ok := r.kind(); return ok && k == kind }
+
+func roleNames() string {
+	var names []string
+	for _, g := range grants {
+		names = append(names, string(g.role))
+	}
+	return strings.Join(names, ", ")
+}
