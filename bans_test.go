@@ -38,18 +38,18 @@ var (
 var bans = []ban{
 	{
 		"InsecureIgnoreHostKey", identifier("InsecureIgnoreHostKey"), nil,
-		"rule S16: a host key that nobody checks lets anybody stand between; pin it",
+		"S16: a host key that nobody checks lets anybody stand between; pin it",
 		`import "golang.org/x/crypto/ssh"; var c = ssh.ClientConfig{HostKeyCallback: ssh.InsecureIgnoreHostKey()}`,
 	},
 	{
 		"InsecureSkipVerify", identifier("InsecureSkipVerify"), nil,
-		"rule W8: TLS without a check is no TLS; tests give the certificate as root",
+		"W8: TLS without a check is no TLS; tests give the certificate as root",
 		`import "crypto/tls"; var c = tls.Config{InsecureSkipVerify: true}`,
 	},
 	{
 		"math/rand", imports("math/rand", "math/rand/v2"),
 		[]string{"tests"},
-		"rule F10: secrets come from the system's randomness, and who needs no secret does not need chance",
+		"F10: secrets come from the system's randomness, and who needs no secret does not need chance",
 		`import "math/rand/v2"; var n = rand.N(10)`,
 	},
 	{
@@ -71,7 +71,7 @@ var bans = []ban{
 	},
 	{
 		"unsafe", imports("unsafe"), nil,
-		"rule W5: hostile bytes are decoded in memory-safe code",
+		"W5: hostile bytes are decoded in memory-safe code",
 		`import "unsafe"; var n = unsafe.Sizeof(0)`,
 	},
 	{
@@ -83,32 +83,32 @@ var bans = []ban{
 		"shared HTTP clients",
 		selectors("net/http", "DefaultClient", "DefaultTransport", "Get", "Post", "PostForm", "Head"),
 		[]string{"tests"},
-		"rule W8: they have no deadline, follow redirects and heed the proxy environment; use outbound",
+		"W8: they have no deadline, follow redirects and heed the proxy environment; use outbound",
 		`import "net/http"; var r, err = http.Get("http://example.test")`,
 	},
 	{
 		"HTTP clients of one's own", selectors("net/http", "Client", "Transport"),
 		[]string{"tests", "outbound"},
-		"rule W8: every call to an address that somebody else chose goes through one dialer",
+		"W8: every call to an address that somebody else chose goes through one dialer",
 		`import "net/http"; var c = http.Client{}`,
 	},
 	{
 		"dialers",
 		selectors("net", "Dial", "DialTimeout", "DialTCP", "DialUDP", "DialIP", "DialUnix", "Dialer"),
 		[]string{"tests", "outbound"},
-		"rule W8: the address is checked after resolution, in one place",
+		"W8: the address is checked after resolution, in one place",
 		`import "net"; var c, err = net.Dial("tcp", "example.test:1")`,
 	},
 	{
 		"TLS and SSH dialers",
 		either(selectors("crypto/tls", "Dial", "DialWithDialer", "Dialer"), selectors("golang.org/x/crypto/ssh", "Dial")),
 		[]string{"tests", "outbound"},
-		"rule W8: the address is checked after resolution, in one place",
+		"W8: the address is checked after resolution, in one place",
 		`import "golang.org/x/crypto/ssh"; var c, err = ssh.Dial("tcp", "example.test:22", nil)`,
 	},
 	{
 		"default mux", selectors("net/http", "Handle", "HandleFunc", "DefaultServeMux", "ListenAndServe", "ListenAndServeTLS", "Serve"), nil,
-		"rule W1: routes stand in tables, and servers have deadlines; what a library hangs on the default mux must not be served",
+		"W1: routes stand in tables, and servers have deadlines; what a library hangs on the default mux must not be served",
 		`import "net/http"; var err = http.ListenAndServe(":80", nil)`,
 	},
 	{
@@ -119,12 +119,12 @@ var bans = []ban{
 	{
 		"SSH cipher names", sshCiphers,
 		[]string{"tests", "sshd"},
-		"rule S9: the ciphers are listed in one place, or somebody adds a weak one in another",
+		"S9: the ciphers are listed in one place, or somebody adds a weak one in another",
 		`var ciphers = []string{"chacha20-poly1305@openssh.com"}`,
 	},
 	{
 		"the clock in the domain", within(inDomain, selectors("time", "Now", "Since", "Until")), nil,
-		"rule W11: expiry is read against the clock that was handed in, or no test can turn it",
+		"W11: expiry is read against the clock that was handed in, or no test can turn it",
 		`import "time"; var now = time.Now()`,
 	},
 	{
