@@ -1,0 +1,334 @@
+package keyproof
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
+	"github.com/gatehouse-project/gatehouse/internal/fault"
+)
+
+// Peer is the far end of an SSH connection.
+type Peer struct {
+	Caller        access.Caller // nobody at an address, at the SSH door
+	ClientVersion string        // the whole version line, made printable
+}
+
+// Attempt is one SSH connection's dealings with one session. Its methods are called in the order
+// Connected, then Wants and Prove as keys come, then Commit once; one goroutine at a time.
+type Attempt struct {
+	service    *Service
+	peer       Peer
+	state      State
+	connection Connection
+
+	connected chan error // closed, or holding the error, when Connect has ended; nil before it began
+	brought   brought
+	gone      chan struct{} // closed when the session was deleted
+	release   func()
+}
+
+// ErrNotValid is the one answer for identifiers that name no open session: unknown, expired,
+// finished or deleted, so that nothing is learnt about which.
+var ErrNotValid = fault.New(fault.NotFound, "This code is not valid (any more). Ask for a new one.")
+
+// Begin looks up the session of an identifier for a connection. It writes nothing: a connection that
+// never asks to authenticate leaves no trace. End must be called when the connection has ended.
+func (s *Service) Begin(ctx context.Context, identifier string, from Peer) (*Attempt, error) {
+	state, err := s.Store.ByIdentifier(ctx, identifier)
+	if fault.Is(err, fault.NotFound) {
+		return nil, ErrNotValid
+	}
+	if err != nil {
+		return nil, err
+	}
+	if state.Session.Due(s.Now()) {
+		if _, err := s.expire(ctx, state.Session.ID); err != nil {
+			return nil, err
+		}
+		return nil, ErrNotValid
+	}
+	if state.Session.Final() {
+		return nil, ErrNotValid
+	}
+	a := &Attempt{service: s, peer: from, state: state}
+	a.gone, a.release = s.live.join(state.Session.ID)
+	return a, nil
+}
+
+// End releases what Begin took. It may be called more than once.
+func (a *Attempt) End() { a.release() }
+
+// Gone is closed when the session is deleted: the connection has nothing left to do.
+func (a *Attempt) Gone() <-chan struct{} { return a.gone }
+
+// Session is the session as it was when the connection began: for banner, message and confirmation.
+func (a *Attempt) Session() Session { return a.state.Session }
+
+// Connected records the connection and fires new_connection; called at the first request that makes
+// it an attempt. The write goes on beside the authentication; Commit waits for it.
+func (a *Attempt) Connected(ctx context.Context) {
+	if a.connected != nil {
+		return
+	}
+	a.connected = make(chan error, 1)
+	session := a.state.Session
+	a.connection = Connection{
+		ID: a.service.NewID(), Session: session.ID, Address: a.peer.Caller.Address.String(),
+		ClientVersion: a.peer.ClientVersion, Created: a.service.Now(),
+	}
+	f := firing{session: session}
+	f.connected(a.connection)
+	deliveries, err := f.deliveries(a.service.Webhooks, a.state.Webhooks)
+	if err != nil {
+		a.connected <- err
+		return
+	}
+	ctx = context.WithoutCancel(ctx)
+	go func() {
+		a.connected <- a.service.Store.Connect(ctx, a.connection, deliveries)
+		if len(deliveries) > 0 {
+			a.service.Webhooks.Wake()
+		}
+	}()
+}
+
+// Wants reports whether the client should sign with an offered key. For a collect session, which
+// never wants a signature, it notes the offer.
+func (a *Attempt) Wants(offered sshkey.OfferedKey) bool {
+	a.brought.offers++
+	key, session := offered.Key(), a.state.Session
+	if session.Kind == Collect {
+		a.note(key)
+		return false
+	}
+	return session.keyIndex(key) >= 0 && !a.has(key)
+}
+
+// Saw counts an offer of a key that no rule admits, so that "no key" is not told to somebody who has keys.
+func (a *Attempt) Saw() { a.brought.offers++ }
+
+func (a *Attempt) note(key sshkey.Key) {
+	limit := 1
+	if a.state.Session.MultiKey {
+		limit = maxOffered
+	}
+	for _, known := range a.brought.offered {
+		if known.Equal(key) {
+			return
+		}
+	}
+	if len(a.brought.offered) < limit {
+		a.brought.offered = append(a.brought.offered, key)
+	}
+}
+
+func (a *Attempt) has(key sshkey.Key) bool {
+	for _, p := range a.brought.proofs {
+		if p.key.Equal(key) {
+			return true
+		}
+	}
+	return false
+}
+
+// Prove notes a verified signature and reports whether more keys are wanted on this connection.
+func (a *Attempt) Prove(proven sshkey.ProvenKey) (more bool) {
+	key, session := proven.Key(), a.state.Session
+	if session.keyIndex(key) >= 0 && !a.has(key) {
+		a.brought.proofs = append(a.brought.proofs, proof{key: key, at: a.service.Now()})
+		a.service.observe(Event{Kind: session.Kind, What: "proof"})
+	}
+	if !session.several() {
+		return len(a.brought.proofs) == 0
+	}
+	return len(a.brought.proofs) < len(session.Keys)
+}
+
+// Brought lists the keys that wait for confirmation: proven ones, or offered ones of a collect session.
+func (a *Attempt) Brought() []BroughtKey {
+	var out []BroughtKey
+	for _, p := range a.brought.proofs {
+		name := ""
+		if i := a.state.Session.keyIndex(p.key); i >= 0 && a.state.Session.Keys[i].Name != nil {
+			name = *a.state.Session.Keys[i].Name
+		}
+		out = append(out, BroughtKey{Name: name, Key: p.key})
+	}
+	for _, k := range a.brought.offered {
+		out = append(out, BroughtKey{Key: k})
+	}
+	return out
+}
+
+// BroughtKey is a key that a connection brought, with the name that the caller gave it.
+type BroughtKey struct {
+	Name string
+	Key  sshkey.Key
+}
+
+// Result is what a connection came to, for the person at its other end.
+type Result struct {
+	Verdict Verdict
+	Keys    []BroughtKey // proven or recorded
+	Of      int          // how many keys the session lists
+	Last    bool         // the session can be used no more because of this attempt
+	Open    bool         // the session stays open for further connections
+}
+
+// Commit ends the attempt: it applies the rules and writes proofs, counts, status, audit event and
+// deliveries in one transaction. An error means that nothing was written and nothing was counted.
+func (a *Attempt) Commit(ctx context.Context, end End) (Result, error) {
+	if a.connected == nil { // a connection that asked for nothing is no attempt
+		return Result{Verdict: NoKey}, nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.service.CommitWait)
+	defer cancel()
+	if err := <-a.connected; err != nil {
+		a.connected <- err
+		return Result{}, err
+	}
+	a.connected <- nil
+	a.brought.connection, a.brought.end = a.connection, end
+	var j judgement
+	_, err := a.service.Store.Change(ctx, a.state.Session.ID, func(now State) (Change, error) {
+		at := a.service.Now()
+		j = judge(now.Session, a.brought, at, a.service.NewID)
+		return a.change(now, j, at)
+	})
+	if fault.Is(err, fault.NotFound) {
+		return Result{Verdict: LostRace}, nil
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	a.service.afterChange(j.session)
+	a.service.observe(Event{Kind: a.state.Session.Kind, What: "attempt", Verdict: j.verdict})
+	return a.result(j), nil
+}
+
+func (a *Attempt) result(j judgement) Result {
+	return Result{
+		Verdict: j.verdict, Keys: a.Brought(), Of: len(j.session.Keys),
+		Last: j.counted && j.finished, Open: j.session.MultiConnection && !j.session.Final(),
+	}
+}
+
+// change turns a judgement into what is written.
+func (a *Attempt) change(was State, j judgement, at time.Time) (Change, error) {
+	c := Change{Events: []audit.Event{a.event(j, at)}}
+	if j.verdict == LostRace || (j.verdict == TooLate && !j.finished) {
+		return c, nil
+	}
+	if j.verdict == TooLate {
+		return a.service.expiry(was, at, c.Events...)
+	}
+	c.Session = &j.session
+	if len(j.keys) > 0 {
+		connection := a.connection
+		connection.Keys = j.keys
+		c.Connection = &connection
+	}
+	f := firing{session: j.session}
+	for _, k := range j.keys {
+		if j.verdict == Recorded {
+			f.collected(a.connection, k, at)
+		} else if j.keeps(k) {
+			f.verified(a.connection, k, at)
+		}
+	}
+	if j.counted {
+		f.failedAttempt(a.connection, j.reason(), at)
+	}
+	if j.finished {
+		f.statusChanged(at)
+	}
+	var err error
+	c.Deliveries, err = f.deliveries(a.service.Webhooks, was.Webhooks)
+	return c, err
+}
+
+// keeps reports whether this connection's proof of k is the first that the session keeps.
+func (j judgement) keeps(k ConnectionKey) bool {
+	for _, i := range j.kept {
+		if j.session.Keys[i].ID == k.Key {
+			return true
+		}
+	}
+	return false
+}
+
+// reason is the verdict in the words of the failed_attempt event: a client without keys matched nothing.
+func (j judgement) reason() string {
+	if j.verdict == NoKey {
+		return string(NoMatch)
+	}
+	return string(j.verdict)
+}
+
+// event is the audit record of the attempt, with the fingerprints that were proven or recorded.
+func (a *Attempt) event(j judgement, at time.Time) audit.Event {
+	outcome, reason := audit.Done, ""
+	if j.verdict != Proven && j.verdict != Recorded {
+		outcome, reason = audit.Refused, string(j.verdict)
+	}
+	session := a.state.Session
+	e := a.peer.Caller.Event(at, access.KeyproofAttempt, access.Within(session.Project, session.Kind.Entity(), session.ID), outcome)
+	e.Reason = reason
+	var prints []string
+	for _, k := range a.Brought() {
+		prints = append(prints, k.Key.SHA256())
+	}
+	e.Detail = map[string]string{"connection": a.connection.ID, "offers": strconv.Itoa(a.brought.offers)}
+	if len(prints) > 0 {
+		e.Detail["fingerprints"] = strings.Join(prints, " ")
+	}
+	if j.finished {
+		e.Detail["status"] = string(j.session.Status)
+	}
+	return e
+}
+
+// live knows which sessions have connections on this node, so that deleting one ends them.
+type live struct {
+	mu       sync.Mutex
+	sessions map[string]map[chan struct{}]struct{}
+}
+
+func (l *live) join(session string) (chan struct{}, func()) {
+	gone := make(chan struct{})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sessions == nil {
+		l.sessions = make(map[string]map[chan struct{}]struct{})
+	}
+	if l.sessions[session] == nil {
+		l.sessions[session] = make(map[chan struct{}]struct{})
+	}
+	l.sessions[session][gone] = struct{}{}
+	return gone, func() { l.leave(session, gone) }
+}
+
+func (l *live) leave(session string, gone chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.sessions[session], gone)
+	if len(l.sessions[session]) == 0 {
+		delete(l.sessions, session)
+	}
+}
+
+// end closes the connections of a session.
+func (l *live) end(session string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for gone := range l.sessions[session] {
+		close(gone)
+	}
+	delete(l.sessions, session)
+}
