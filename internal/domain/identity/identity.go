@@ -1,0 +1,232 @@
+// Package identity keeps who can act: accounts and the users in them.
+//
+// A user's name has one canonical form, Fold, under which it is found, counted and compared
+// everywhere (rule F6). Verbs that act for somebody take an Authority, which package access makes
+// from its Caller: identity knows who exists, access knows who may, and only the latter imports the
+// former.
+package identity
+
+import (
+	"context"
+	"time"
+
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/fault"
+	"github.com/gatehouse-project/gatehouse/internal/page"
+	"github.com/gatehouse-project/gatehouse/internal/secret"
+)
+
+// DefaultAccount is the account that people belong to unless something says otherwise.
+const DefaultAccount = "default"
+
+// What the first administrator is called.
+const (
+	FirstName  = "admin"
+	FirstEmail = "admin@gatehouse.local"
+)
+
+// User is a person who can sign in. Name and Email are unique in their account, compared folded.
+type User struct {
+	ID           string
+	Account      string
+	Name         string
+	Email        string
+	PasswordHash string // empty: no password opens this user
+	Disabled     bool
+	Created      time.Time
+	Updated      time.Time
+}
+
+// The faults of this room.
+var (
+	ErrUnknown    = fault.New(fault.NotFound, "user not found")
+	ErrNameTaken  = fault.New(fault.Conflict, "a user of that name exists")
+	ErrEmailTaken = fault.New(fault.Conflict, "a user with that e-mail address exists")
+)
+
+// The actions of this room.
+const (
+	actionCreate = "user.create"
+	actionRead   = "user.read"
+	actionUpdate = "user.update"
+)
+
+// Authority is somebody who acts, bound to what they may do.
+type Authority interface {
+	// Authorize returns the event that records the action on the user, or why it is not allowed.
+	// The id is empty where all users are meant.
+	Authorize(ctx context.Context, action, user string) (audit.Event, error)
+}
+
+// Hasher hashes passwords, a bounded number at a time, and refuses empty and overlong ones: a
+// *secret.Hasher.
+type Hasher interface {
+	Hash(ctx context.Context, password secret.String) (string, error)
+}
+
+// FirstRole is a role on the installation that the first administrator is given.
+type FirstRole struct {
+	Binding string // id of the role binding
+	Role    string
+}
+
+// Store keeps users.
+type Store interface {
+	// Insert adds u and records e, both or neither. It reports ErrNameTaken when the account has a
+	// user of the same Fold(Name), and ErrEmailTaken for the same FoldEmail(Email).
+	Insert(ctx context.Context, u User, e audit.Event) error
+	// InsertFirst adds u, its roles on the installation and e, all or nothing, if there is no user at
+	// all, and reports whether it did. Of many nodes that try at once exactly one does.
+	InsertFirst(ctx context.Context, u User, roles []FirstRole, e audit.Event) (bool, error)
+	// Any reports whether there is a user.
+	Any(ctx context.Context) (bool, error)
+	// Change loads the user, hands it to decide and stores what that returns together with e, all or
+	// nothing. decide may run more than once. It reports ErrUnknown.
+	Change(ctx context.Context, id string, decide func(User) (User, error), e audit.Event) (User, error)
+	// ByName finds a user by Fold(Name). It reports ErrUnknown.
+	ByName(ctx context.Context, account, folded string) (User, error)
+	// List returns the users of an account in the order of their folded names.
+	List(ctx context.Context, account string, w page.Window) (page.Page[User], error)
+}
+
+// Service adds and changes users.
+type Service struct {
+	Store     Store
+	Hasher    Hasher
+	Now       func() time.Time
+	NewID     func() string
+	TopRoles  []string        // what the first administrator holds on the installation
+	OnChanged func(id string) // where set, hears of every user whose password or status changed
+}
+
+// New is what a user is made from.
+type New struct {
+	Account  string // DefaultAccount when empty
+	Name     string
+	Email    string
+	Password secret.String // may be empty: then no password opens the user
+}
+
+// Add makes a user.
+func (s *Service) Add(ctx context.Context, by Authority, in New) (User, error) {
+	id := s.NewID()
+	e, err := by.Authorize(ctx, actionCreate, id)
+	if err != nil {
+		return User{}, err
+	}
+	u, err := s.make(ctx, id, in)
+	if err != nil {
+		return User{}, err
+	}
+	e.Object.Name = u.Name
+	if err := s.Store.Insert(ctx, u, e); err != nil {
+		return User{}, err
+	}
+	return u, nil
+}
+
+// make checks the input and hashes the password.
+func (s *Service) make(ctx context.Context, id string, in New) (User, error) {
+	if in.Account == "" {
+		in.Account = DefaultAccount
+	}
+	if err := CheckName(in.Name); err != nil {
+		return User{}, err
+	}
+	if err := CheckEmail(in.Email); err != nil {
+		return User{}, err
+	}
+	now := s.Now()
+	u := User{ID: id, Account: in.Account, Name: compose(in.Name), Email: in.Email, Created: now, Updated: now}
+	if in.Password.Empty() {
+		return u, nil
+	}
+	var err error
+	u.PasswordHash, err = s.Hasher.Hash(ctx, in.Password)
+	return u, err
+}
+
+// SetPassword gives a user another password.
+func (s *Service) SetPassword(ctx context.Context, by Authority, id string, password secret.String) error {
+	e, err := by.Authorize(ctx, actionUpdate, id)
+	if err != nil {
+		return err
+	}
+	hash, err := s.Hasher.Hash(ctx, password)
+	if err != nil {
+		return err
+	}
+	return s.change(ctx, id, e.With("changed", "password"), func(u User) User {
+		u.PasswordHash = hash
+		return u
+	})
+}
+
+// SetDisabled shuts a user out, or lets them in again.
+func (s *Service) SetDisabled(ctx context.Context, by Authority, id string, disabled bool) error {
+	e, err := by.Authorize(ctx, actionUpdate, id)
+	if err != nil {
+		return err
+	}
+	what := "enabled"
+	if disabled {
+		what = "disabled"
+	}
+	return s.change(ctx, id, e.With("changed", what), func(u User) User {
+		u.Disabled = disabled
+		return u
+	})
+}
+
+func (s *Service) change(ctx context.Context, id string, e audit.Event, to func(User) User) error {
+	now := s.Now()
+	_, err := s.Store.Change(ctx, id, func(u User) (User, error) {
+		u = to(u)
+		u.Updated = now
+		return u, nil
+	}, e)
+	if err == nil && s.OnChanged != nil {
+		s.OnChanged(id)
+	}
+	return err
+}
+
+// ByName finds a user of the default account under any spelling of the name.
+func (s *Service) ByName(ctx context.Context, by Authority, name string) (User, error) {
+	if _, err := by.Authorize(ctx, actionRead, ""); err != nil {
+		return User{}, err
+	}
+	return s.Store.ByName(ctx, DefaultAccount, Fold(name))
+}
+
+// List returns the users of the default account in the order of their names.
+func (s *Service) List(ctx context.Context, by Authority, w page.Window) (page.Page[User], error) {
+	if _, err := by.Authorize(ctx, actionRead, ""); err != nil {
+		return page.Page[User]{}, err
+	}
+	return s.Store.List(ctx, DefaultAccount, w)
+}
+
+// EnsureFirst makes the first administrator when there is no user at all, and reports whether it did.
+// Nodes that start at the same moment make one between them.
+func (s *Service) EnsureFirst(ctx context.Context, password secret.String) (bool, error) {
+	if someone, err := s.Store.Any(ctx); someone || err != nil {
+		return false, err
+	}
+	if password.Empty() {
+		return false, secret.ErrPasswordEmpty
+	}
+	u, err := s.make(ctx, s.NewID(), New{Name: FirstName, Email: FirstEmail, Password: password})
+	if err != nil {
+		return false, err
+	}
+	roles := make([]FirstRole, len(s.TopRoles))
+	for i, role := range s.TopRoles {
+		roles[i] = FirstRole{Binding: s.NewID(), Role: role}
+	}
+	e := audit.NewEvent(s.Now(), actionCreate, audit.Done)
+	e.Actor = audit.Actor{Kind: "system", Name: "gatehouse"}
+	e.Object = audit.Object{Kind: "user", ID: u.ID, Name: u.Name}
+	e.Reason = "first start without users"
+	return s.Store.InsertFirst(ctx, u, roles, e)
+}
