@@ -1,0 +1,142 @@
+// Package login turns what was presented into a Caller: the only place where that happens.
+//
+// A door says which kinds of credential it accepts and hands over what it was given. What opens
+// nothing is refused with one plain answer, counted against its address, and recorded with the true
+// reason; floods of refusals are folded into two records a minute.
+package login
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
+	"github.com/gatehouse-project/gatehouse/internal/domain/token"
+	"github.com/gatehouse-project/gatehouse/internal/fault"
+	"github.com/gatehouse-project/gatehouse/internal/secret"
+)
+
+// Kind is a kind of credential.
+type Kind string
+
+// The kinds.
+const (
+	APIKey Kind = "api_key"
+)
+
+// Presented is what came through a door.
+type Presented struct {
+	Kind    Kind
+	Secret  secret.String
+	Address netip.Addr
+	Door    string
+	Accepts []Kind // what the door takes; anything else opens nothing there
+	Request string // the request's id, for logs
+}
+
+// What refusals are called in the audit log.
+const (
+	actionLimited access.Action = "login.limited"
+	actionLogin                 = "login." // followed by the kind
+)
+
+// The faults of this room. A key that opens nothing is a token.ErrUnknownKey.
+var (
+	ErrNotAccepted = fault.New(fault.Unauthenticated, "that kind of credential does not open this door")
+	ErrBlocked     = fault.New(fault.Limited, "Too many failed attempts from this address")
+)
+
+// Blocked is an ErrBlocked that says for how long.
+type Blocked struct {
+	RetryAfter time.Duration
+	cause      error
+}
+
+func (b *Blocked) Error() string { return ErrBlocked.Text + ": " + b.cause.Error() }
+
+// Unwrap makes a Blocked an ErrBlocked.
+func (b *Blocked) Unwrap() error { return ErrBlocked }
+
+// keyScopes is all that an API key can do, inside its project.
+var keyScopes = []access.Action{"keyproof.*", access.AuthInfo}
+
+// Service authenticates.
+type Service struct {
+	Tokens   *token.Service
+	Failures *guard.Failures
+	Audit    *audit.Service
+	Now      func() time.Time
+}
+
+// Authenticate returns the Caller that p stands for. What opens nothing is Unauthenticated, or a
+// *Blocked once its address has failed too often. A good key always passes, whatever its address did:
+// nobody finds 190 random bits by trying, so blocking keys would only hurt the neighbours.
+func (s *Service) Authenticate(ctx context.Context, p Presented) (access.Caller, error) {
+	if !slices.Contains(p.Accepts, p.Kind) {
+		return access.Caller{}, s.refuse(ctx, p, ErrNotAccepted)
+	}
+	switch p.Kind {
+	case APIKey:
+		return s.byAPIKey(ctx, p)
+	default:
+		return access.Caller{}, s.refuse(ctx, p, ErrNotAccepted)
+	}
+}
+
+func (s *Service) byAPIKey(ctx context.Context, p Presented) (access.Caller, error) {
+	t, err := s.Tokens.Check(ctx, p.Secret)
+	if errors.Is(err, token.ErrUnknownKey) {
+		return access.Caller{}, s.refuse(ctx, p, err)
+	}
+	if err != nil {
+		return access.Caller{}, err
+	}
+	now := s.Now()
+	s.Tokens.Used(t.ID, p.Address, now)
+	return access.Caller{
+		Principal: access.Principal{Kind: access.APIKey, ID: t.ID, Name: t.Name},
+		Method:    string(APIKey),
+		At:        now,
+		Scopes:    slices.Clone(keyScopes),
+		Limit:     access.Project(t.Project),
+		Address:   p.Address,
+		Door:      p.Door,
+		Request:   p.Request,
+	}, nil
+}
+
+// refuse counts and records a failed attempt and returns what the caller is told.
+func (s *Service) refuse(ctx context.Context, p Presented, why error) error {
+	verdict, err := s.Failures.Fail(ctx, string(p.Kind), p.Address)
+	if err != nil {
+		return fmt.Errorf("guard login: %w", err)
+	}
+	action, answer := access.Action(actionLogin+string(p.Kind)), why
+	if verdict.Blocked {
+		action, answer = actionLimited, &Blocked{RetryAfter: verdict.RetryAfter, cause: why}
+	}
+	if err := s.record(ctx, p, action, why); err != nil {
+		return errors.Join(answer, fmt.Errorf("record refusal: %w", err)) // told the same, logged with the cause
+	}
+	return answer
+}
+
+// record writes the refusal with the true reason, folded with others like it.
+func (s *Service) record(ctx context.Context, p Presented, action access.Action, why error) error {
+	on, reason := access.Resource{Kind: string(p.Kind)}, why.Error()
+	var refusal *token.Refusal
+	if errors.As(why, &refusal) {
+		reason = refusal.Reason
+		if known := refusal.Token; known.ID != "" {
+			on = access.Within(known.Project, string(known.Kind), known.ID)
+		}
+	}
+	e := access.NobodyAt(p.Address, p.Door, s.Now()).Event(s.Now(), action, on, audit.Refused)
+	e.Reason = reason
+	return s.Audit.Refuse(ctx, e)
+}
