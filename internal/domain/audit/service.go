@@ -46,12 +46,18 @@ type Service struct {
 func (s *Service) Record(ctx context.Context, e Event) error { return s.Store.Append(ctx, e) }
 
 // Refuse records a refusal before authentication. The first of its kind from an address in a minute
-// is stored at once; the rest of the minute is stored as one counted event.
+// is stored at once; the rest of the minute is stored as one counted event. A first one that cannot be
+// stored is counted with the rest, and stored when the store is back.
 func (s *Service) Refuse(ctx context.Context, e Event) error {
 	if first := s.Folder.add(e, s.Now()); !first {
 		return nil
 	}
-	return s.Store.Append(ctx, e)
+	err := s.Store.Append(ctx, e)
+	if err != nil {
+		e.Count = 1
+		s.Folder.putBack([]Event{e})
+	}
+	return err
 }
 
 // Run seals waiting events and stores folded refusals until ctx ends, then does both once more, so

@@ -106,8 +106,11 @@ func (c *checker) seals(ctx context.Context) error {
 			c.previous = s
 			c.report.Seals++
 		}
-		if len(seals) == 0 {
-			return c.unsealedTail(ctx)
+		if len(seals) > 0 {
+			continue
+		}
+		if grown, err := c.unsealedTail(ctx); !grown || err != nil {
+			return err
 		}
 	}
 }
@@ -178,16 +181,25 @@ func (c *checker) event(e Entry) {
 	c.report.Events++
 }
 
-// unsealedTail names entries that have a position but lie behind the last seal.
-func (c *checker) unsealedTail(ctx context.Context) error {
+// unsealedTail names entries that have a position but lie behind the last seal. A server at work may
+// have sealed them since the seals were read: then the chain has grown, and nothing is wrong.
+func (c *checker) unsealedTail(ctx context.Context) (grown bool, err error) {
 	entries, err := c.from.Entries(ctx, max(c.position, c.previous.Last), 1)
 	if err != nil {
-		return fmt.Errorf("read events: %w", err)
+		return false, fmt.Errorf("read events: %w", err)
 	}
-	if len(entries) > 0 {
-		c.problem(Problem{Position: entries[0].Position, What: fmt.Sprintf("events from position %d on have no seal: seals were removed", entries[0].Position)})
+	if len(entries) == 0 {
+		return false, nil
 	}
-	return nil
+	seals, err := c.from.Seals(ctx, c.previous.Number, 1)
+	if err != nil {
+		return false, fmt.Errorf("read seals: %w", err)
+	}
+	if len(seals) > 0 {
+		return true, nil
+	}
+	c.problem(Problem{Position: entries[0].Position, What: fmt.Sprintf("events from position %d on have no seal: seals were removed", entries[0].Position)})
+	return false, nil
 }
 
 // head compares the exported head with the seal of the same number.
@@ -204,7 +216,11 @@ func (c *checker) head(s Seal) {
 
 // end looks at the end of the chain as a whole.
 func (c *checker) end() {
-	if c.Head != nil && !c.headSeen {
+	switch {
+	case c.Head == nil || c.headSeen:
+	case c.previous.Number > c.Head.Seal:
+		c.problem(Problem{Seal: c.Head.Seal, What: fmt.Sprintf("seal %d, which the exported head names, is missing", c.Head.Seal)})
+	default:
 		c.problem(Problem{Seal: c.Head.Seal, Position: c.previous.Last + 1, What: fmt.Sprintf(
 			"the chain ends at seal %d, event %d; the exported head names seal %d, event %d: the tail was cut off",
 			c.previous.Number, c.previous.Last, c.Head.Seal, c.Head.Position)})
