@@ -32,7 +32,7 @@ var importRules = []importRule{
 	{"sshd", []string{"domain/*", "git", "stones"}, "the SSH door translates a wire for the domain, as the dialects do"},
 
 	{"store/migrations", nil, "migrations are text"},
-	{"store/storetest", []string{"store", "store/*", "domain/*", "stones"}, "the suite tests stores, not doors"},
+	{"store/storetest", []string{"store", "store/*", "domain/*", "stones", "test/peers"}, "the suite tests stores on their databases, not doors"},
 	{"store/*", []string{"store", "store/migrations", "stones"}, "an engine opens databases and knows no noun"},
 	{"store", []string{"store/migrations", "domain/*", "stones"}, "the queries are one text for every engine"},
 	{"outbound", []string{"domain/webhook", "stones"}, "the dialer serves whoever calls out and knows none of them"},
