@@ -64,7 +64,7 @@ func parseCost(text string) (cost, bool) {
 func parseField(text, name string, most uint32) (uint32, bool) {
 	digits, ok := strings.CutPrefix(text, name)
 	n, err := strconv.ParseUint(digits, 10, 32)
-	return uint32(n), ok && err == nil && n >= 1 && n <= uint64(most) //nolint:gosec // ParseUint was given 32 bits
+	return uint32(n), ok && err == nil && n >= 1 && n <= uint64(most)
 }
 
 func between(n, least, most int) bool { return least <= n && n <= most }

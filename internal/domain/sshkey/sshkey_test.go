@@ -161,7 +161,8 @@ func TestKey_known_answer(t *testing.T) {
 	if k.SSH() != line || k.PEM() != block {
 		t.Errorf("got %q and %q", k.SSH(), k.PEM())
 	}
-	if len(k.MD5()) != len("MD5:")+47 || len(k.SHA256()) != len("SHA256:")+43 {
+	const md5Print, sha256Print = "MD5:d6:9a:30:45:17:cf:91:c4:27:94:f3:22:92:a3:00:0e", "SHA256:RXm/ruZ0eTzRXKwi1AQEDynB0VgHQ2ac9KPSFdf/YnA"
+	if k.MD5() != md5Print || k.SHA256() != sha256Print {
 		t.Errorf("fingerprints %q and %q", k.MD5(), k.SHA256())
 	}
 }
