@@ -1,0 +1,245 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-project/gatehouse/internal/secret"
+)
+
+// Setting describes one thing that an operator may choose.
+type Setting struct {
+	Name    string // a.b: as in the file
+	Flag    string // without dashes; "" where there is none
+	Kind    string // what a value looks like, in words
+	Default string
+	Doc     string
+
+	read func(c *Config, text string) error
+}
+
+// Env is the setting's name in the environment.
+func (s Setting) Env() string {
+	return "GATEHOUSE_" + strings.ToUpper(strings.ReplaceAll(s.Name, ".", "_"))
+}
+
+// Settings lists every setting in the order of the reference.
+func Settings() []Setting { return table() }
+
+// table is the list of settings, one line each: longer than a function should be, because it is data.
+func table() []Setting {
+	const maxInt = math.MaxInt32
+	return []Setting{
+		{"data", "data", "path", "./gatehouse-data", "Directory of the server's own files: database, keys, recordings.", path(func(c *Config) *string { return &c.Data })},
+		{"database", "database", "URL", "", "PostgreSQL database, `postgres://user:password@host/name`. Empty: SQLite inside the data directory.", database},
+		{"http", "http", "host:port", "127.0.0.1:8080", "Address of the HTTP listener. Port 0 takes a free one.", address(func(c *Config) *string { return &c.HTTP })},
+		{"ssh", "ssh", "host:port", "127.0.0.1:2222", "Address of the SSH listener. In a file with an `ssh:` section write it as `ssh.listen`.", address(func(c *Config) *string { return &c.SSH })},
+		{"public_url", "public-url", "URL", "", "Where browsers and callers reach the HTTP listener. Empty: `localhost` with the listener's port.", func(*Config, string) error { return nil }}, // read by derive
+		{"public_ssh", "public-ssh", "host:port", "", "Where people reach the SSH listener; shown in commands. Empty: `localhost` with the listener's port.", optional(address(func(c *Config) *string { return &c.PublicSSH }))},
+		{"tls.cert", "tls-cert", "file", "", "Certificate chain of the HTTP listener in PEM form. Without one, a listener that other machines reach makes its own.", text(func(c *Config) *string { return &c.TLS.Cert })},
+		{"tls.key", "tls-key", "file", "", "Private key of that certificate in PEM form.", text(func(c *Config) *string { return &c.TLS.Key })},
+		{"metrics", "metrics", "host:port", "", "Address of a listener for `/metrics` alone. Empty: on the main listener, when the public host is loopback.", optional(address(func(c *Config) *string { return &c.Metrics }))},
+		{"trusted_proxies", "trusted-proxies", "CIDRs", "", "Reverse proxies whose `X-Forwarded-For` counts. Everybody else's is ignored.", prefixes(func(c *Config) *[]netip.Prefix { return &c.TrustedProxies })},
+		{"proxy_protocol_from", "proxy-protocol-from", "CIDRs", "", "Load balancers that begin their connections with a PROXY protocol header.", prefixes(func(c *Config) *[]netip.Prefix { return &c.ProxyProtocolFrom })},
+		{"master_key_file", "master-key-file", "file", "", "Master key that opens everything sealed in the database. Needed with PostgreSQL; with SQLite one is made in the data directory.", text(func(c *Config) *string { return &c.MasterKeyFile })},
+		{"log.level", "log-level", "debug, info, warn or error", "info", "Least level that is logged.", level},
+		{"log.format", "log-format", "text or json", "text", "Form of the log on standard error.", oneOf(func(c *Config) *string { return &c.Log.Format }, "text", "json")},
+		{"shutdown_timeout", "", "duration", "20s", "How long running requests and connections may take to end after SIGTERM.", wait(func(c *Config) *time.Duration { return &c.ShutdownTimeout })},
+
+		{"store.postgres_conns", "", "number", "16", "Most connections that one node opens to PostgreSQL.", whole(func(c *Config) *int { return &c.Store.PostgresConns }, 2, 1000)},
+		{"store.busy_timeout", "", "duration", "5s", "How long SQLite waits while another process, such as a command, writes.", wait(func(c *Config) *time.Duration { return &c.Store.BusyTimeout })},
+		{"audit.seal_every", "", "duration", "250ms", "How often new audit events are linked into the chain and signed.", wait(func(c *Config) *time.Duration { return &c.Audit.SealEvery })},
+		{"audit.seal_batch", "", "number", "1000", "Events after which a seal is made without waiting.", whole(func(c *Config) *int { return &c.Audit.SealBatch }, 1, 100_000)},
+
+		{"ssh.handshake_timeout", "", "duration", "20s", "Version exchange and key exchange of an SSH connection.", wait(func(c *Config) *time.Duration { return &c.SSHDoor.HandshakeTimeout })},
+		{"ssh.auth_timeout", "", "duration", "120s", "The whole authentication of an SSH connection, with touches and PINs.", wait(func(c *Config) *time.Duration { return &c.SSHDoor.AuthTimeout })},
+		{"ssh.connection_timeout", "", "duration", "300s", "A key proof connection from first to last byte.", wait(func(c *Config) *time.Duration { return &c.SSHDoor.ConnectionTimeout })},
+		{"ssh.unauthenticated_per_address", "", "number", "20", "SSH connections of one address that may be unauthenticated at a time.", whole(func(c *Config) *int { return &c.SSHDoor.UnauthenticatedPerAddress }, 1, maxInt)},
+		{"ssh.unauthenticated_total", "", "number", "1024", "SSH connections of all addresses that may be unauthenticated at a time.", whole(func(c *Config) *int { return &c.SSHDoor.UnauthenticatedTotal }, 1, maxInt)},
+
+		{"sshverify.rate_per_hour", "", "number", "500", "API calls of one project in an hour; 0 is unlimited.", whole(func(c *Config) *int { return &c.SSHVerify.RatePerHour }, 0, maxInt)},
+		{"sshverify.keys_max", "", "number", "32", "Most keys of one session.", whole(func(c *Config) *int { return &c.SSHVerify.KeysMax }, 1, 32)},
+		{"sshverify.webhooks_max", "", "number", "10", "Most webhooks of one session.", whole(func(c *Config) *int { return &c.SSHVerify.WebhooksMax }, 0, 100)},
+		{"sshverify.confirm_timeout", "", "duration", "60s", "How long a person may think about the question whether it was them.", wait(func(c *Config) *time.Duration { return &c.SSHVerify.ConfirmTimeout })},
+		{"sshverify.channel_wait", "", "duration", "10s", "How long a proven connection may take to open its channel.", wait(func(c *Config) *time.Duration { return &c.SSHVerify.ChannelWait })},
+		{"sshverify.leave_wait", "", "duration", "2s", "How long a client may take to read its last line and leave.", wait(func(c *Config) *time.Duration { return &c.SSHVerify.LeaveWait })},
+		{"sshverify.sweep_every", "", "duration", "5s", "How often expired sessions are looked for.", wait(func(c *Config) *time.Duration { return &c.SSHVerify.SweepEvery })},
+		{"sshverify.webhook_timeout", "", "duration", "10s", "How long a receiver may take to answer one delivery.", wait(func(c *Config) *time.Duration { return &c.SSHVerify.WebhookTimeout })},
+		{"sshverify.webhook_lease", "", "duration", "60s", "How long a delivery belongs to the node that took it. Longer than the timeout.", wait(func(c *Config) *time.Duration { return &c.SSHVerify.WebhookLease })},
+		{"sshverify.webhook_retry_unit", "", "duration", "1s", "What one second of a webhook's back-off lasts; for tests.", wait(func(c *Config) *time.Duration { return &c.SSHVerify.WebhookRetryUnit })},
+		{"sshverify.webhook_allow", "", "hosts and CIDRs", "", "Private addresses that webhooks may reach all the same.", hosts(func(c *Config) *[]string { return &c.SSHVerify.WebhookAllow })},
+		{"sshverify.invocation_retention", "", "duration", "30d", "How long finished webhook deliveries are kept.", wait(func(c *Config) *time.Duration { return &c.SSHVerify.InvocationRetention })},
+		{"sshverify.session_retention", "", "duration", "90d", "How long finished sessions are kept.", wait(func(c *Config) *time.Duration { return &c.SSHVerify.SessionRetention })},
+	}
+}
+
+type reader = func(c *Config, text string) error
+
+func text(at func(*Config) *string) reader {
+	return func(c *Config, s string) error {
+		*at(c) = s
+		return nil
+	}
+}
+
+func path(at func(*Config) *string) reader {
+	return func(c *Config, s string) error {
+		*at(c) = s
+		if s == "" {
+			return errors.New("must not be empty; name a directory")
+		}
+		return nil
+	}
+}
+
+// optional lets a setting be empty and reads it otherwise.
+func optional(read reader) reader {
+	return func(c *Config, s string) error {
+		if s == "" {
+			return nil
+		}
+		return read(c, s)
+	}
+}
+
+func address(at func(*Config) *string) reader {
+	return func(c *Config, s string) error {
+		_, port, err := net.SplitHostPort(s)
+		if err != nil {
+			return fmt.Errorf("%q is not host:port, such as 127.0.0.1:8080", s)
+		}
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return fmt.Errorf("%q has no port from 0 to 65535", s)
+		}
+		*at(c) = s
+		return nil
+	}
+}
+
+// database never repeats what it was given: a database URL holds a password.
+func database(c *Config, s string) error {
+	if s == "" {
+		return nil
+	}
+	if !strings.HasPrefix(s, "postgres://") && !strings.HasPrefix(s, "postgresql://") {
+		return errors.New("must begin with postgres:// ; leave it empty for SQLite in the data directory")
+	}
+	c.Database = secret.New(s)
+	return nil
+}
+
+func level(c *Config, s string) error {
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, strings.ToLower(s)) {
+		return fmt.Errorf("%q is none of debug, info, warn, error", s)
+	}
+	return c.Log.Level.UnmarshalText([]byte(s))
+}
+
+func oneOf(at func(*Config) *string, options ...string) reader {
+	return func(c *Config, s string) error {
+		if !slices.Contains(options, s) {
+			return fmt.Errorf("%q is none of %s", s, strings.Join(options, ", "))
+		}
+		*at(c) = s
+		return nil
+	}
+}
+
+func whole(at func(*Config) *int, least, most int) reader {
+	return func(c *Config, s string) error {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < least || n > most {
+			return fmt.Errorf("%q is not a whole number from %d to %d", s, least, most)
+		}
+		*at(c) = n
+		return nil
+	}
+}
+
+// wait reads a duration above zero: in Go's form, in days ("30d"), or as a plain number of seconds.
+func wait(at func(*Config) *time.Duration) reader {
+	return func(c *Config, s string) error {
+		d, err := duration(s)
+		if err != nil || d <= 0 {
+			return fmt.Errorf("%q is not a duration above zero, such as 10s, 5m or 30d", s)
+		}
+		*at(c) = d
+		return nil
+	}
+}
+
+func duration(s string) (time.Duration, error) {
+	unit, digits := time.Second, s
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		unit, digits = 24*time.Hour, days
+	}
+	n, err := strconv.ParseFloat(digits, 64)
+	if err != nil {
+		return time.ParseDuration(s)
+	}
+	d := n * float64(unit)
+	if math.IsNaN(d) || math.Abs(d) >= math.MaxInt64 {
+		return 0, errors.New("out of range")
+	}
+	return time.Duration(d), nil
+}
+
+func prefixes(at func(*Config) *[]netip.Prefix) reader {
+	return func(c *Config, s string) error {
+		var wrong []string
+		for _, item := range split(s) {
+			p, err := prefix(item)
+			if err != nil {
+				wrong = append(wrong, strconv.Quote(item))
+				continue
+			}
+			*at(c) = append(*at(c), p)
+		}
+		if wrong != nil {
+			return fmt.Errorf("%s: not an address or CIDR, such as 10.0.0.0/8", strings.Join(wrong, ", "))
+		}
+		return nil
+	}
+}
+
+// prefix reads a CIDR, or an address as the network of that one address.
+func prefix(s string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(s); err == nil {
+		addr = addr.Unmap().WithZone("")
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	return p.Masked(), err
+}
+
+var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
+
+func hosts(at func(*Config) *[]string) reader {
+	return func(c *Config, s string) error {
+		for _, item := range split(s) {
+			if _, err := prefix(item); err != nil && (!hostName.MatchString(item) || strings.Contains(item, "/")) {
+				return fmt.Errorf("%q is neither a host name nor an address or CIDR", item)
+			}
+			*at(c) = append(*at(c), item)
+		}
+		return nil
+	}
+}
+
+func split(s string) []string {
+	var items []string
+	for item := range strings.SplitSeq(s, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			items = append(items, item)
+		}
+	}
+	return items
+}
