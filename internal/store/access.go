@@ -1,0 +1,64 @@
+package store
+
+import (
+	"context"
+
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/fault"
+)
+
+// Bindings keeps who holds which role on what.
+type Bindings struct{ DB *DB }
+
+var _ access.Store = Bindings{}
+
+func scanBinding(scan Scan) (access.Binding, error) {
+	var b access.Binding
+	err := scan(&b.ID, &b.Subject.Kind, &b.Subject.ID, &b.Role, &b.Resource.Kind, &b.Resource.ID, ScanTime(&b.Created))
+	return b, err
+}
+
+// insertBinding reports whether the binding is new.
+func insertBinding(ctx context.Context, tx Tx, b access.Binding) (bool, error) {
+	n, err := Exec(ctx, tx, `INSERT INTO role_bindings (id, subject_kind, subject_id, role, resource_kind, resource_id, created)
+		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (subject_kind, subject_id, resource_kind, resource_id, role) DO NOTHING`,
+		b.ID, string(b.Subject.Kind), b.Subject.ID, string(b.Role), b.Resource.Kind, b.Resource.ID, Micros(b.Created))
+	return n > 0, err
+}
+
+// BindingsOf implements access.Store.
+func (s Bindings) BindingsOf(ctx context.Context, of access.Subject) ([]access.Binding, error) {
+	var all []access.Binding
+	err := s.DB.Read(ctx, func(ctx context.Context, tx Tx) (err error) {
+		all, err = All(ctx, tx, scanBinding, `SELECT id, subject_kind, subject_id, role, resource_kind, resource_id, created
+			FROM role_bindings WHERE subject_kind = $1 AND subject_id = $2`, string(of.Kind), of.ID)
+		return err
+	})
+	return all, err
+}
+
+// Grant implements access.Store.
+func (s Bindings) Grant(ctx context.Context, b access.Binding, e audit.Event) error {
+	return s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
+		if fresh, err := insertBinding(ctx, tx, b); !fresh || err != nil {
+			return err
+		}
+		return insertEvents(ctx, tx, e)
+	})
+}
+
+// Revoke implements access.Store.
+func (s Bindings) Revoke(ctx context.Context, b access.Binding, e audit.Event) error {
+	return s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
+		n, err := Exec(ctx, tx, `DELETE FROM role_bindings WHERE subject_kind = $1 AND subject_id = $2 AND role = $3 AND resource_kind = $4 AND resource_id = $5`,
+			string(b.Subject.Kind), b.Subject.ID, string(b.Role), b.Resource.Kind, b.Resource.ID)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return fault.New(fault.NotFound, "no such role binding")
+		}
+		return insertEvents(ctx, tx, e)
+	})
+}

@@ -1,0 +1,141 @@
+package store
+
+import (
+	"context"
+
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
+	"github.com/gatehouse-project/gatehouse/internal/page"
+)
+
+// Users keeps the people of the installation.
+type Users struct{ DB *DB }
+
+var _ identity.Store = Users{}
+
+const userColumns = `id, account, name, email, password_hash, disabled, created, updated`
+
+func scanUser(scan Scan) (identity.User, error) {
+	var u identity.User
+	err := scan(&u.ID, &u.Account, &u.Name, &u.Email, &u.PasswordHash, &u.Disabled, ScanTime(&u.Created), ScanTime(&u.Updated))
+	return u, err
+}
+
+func insertUser(ctx context.Context, tx Tx, u identity.User) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO users (id, account, name, name_folded, email, email_folded, password_hash, disabled, created, updated)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+		u.ID, u.Account, u.Name, identity.Fold(u.Name), u.Email, identity.FoldEmail(u.Email), u.PasswordHash, u.Disabled, Micros(u.Created), Micros(u.Updated))
+	return err
+}
+
+func takenUser(err error) error {
+	switch {
+	case Violates(err, "users_name_key"):
+		return identity.ErrNameTaken
+	case Violates(err, "users_email_key"):
+		return identity.ErrEmailTaken
+	default:
+		return err
+	}
+}
+
+// Insert implements identity.Store.
+func (s Users) Insert(ctx context.Context, u identity.User, e audit.Event) error {
+	return takenUser(s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
+		if err := insertUser(ctx, tx, u); err != nil {
+			return err
+		}
+		return insertEvents(ctx, tx, e)
+	}))
+}
+
+// InsertFirst implements identity.Store.
+func (s Users) InsertFirst(ctx context.Context, u identity.User, roles []identity.FirstRole, e audit.Event) (bool, error) {
+	made := false
+	err := s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
+		made = false
+		if err := tx.Lock(ctx, "first-user"); err != nil {
+			return err
+		}
+		n, err := One(ctx, tx, Value[int64], `SELECT COUNT(*) FROM users`)
+		if err != nil || n > 0 {
+			return err
+		}
+		if err := insertUser(ctx, tx, u); err != nil {
+			return err
+		}
+		for _, role := range roles {
+			b := access.Binding{ID: role.Binding, Subject: access.Subject{Kind: access.User, ID: u.ID}, Role: access.Role(role.Role), Resource: access.Installation, Created: u.Created}
+			if _, err := insertBinding(ctx, tx, b); err != nil {
+				return err
+			}
+		}
+		made = true
+		return insertEvents(ctx, tx, e)
+	})
+	return made && err == nil, err
+}
+
+// Any implements identity.Store.
+func (s Users) Any(ctx context.Context) (bool, error) {
+	var n int64
+	err := s.DB.Read(ctx, func(ctx context.Context, tx Tx) (err error) {
+		n, err = One(ctx, tx, Value[int64], `SELECT COUNT(*) FROM (SELECT 1 FROM users LIMIT 1) AS one`)
+		return err
+	})
+	return n > 0, err
+}
+
+// Change implements identity.Store.
+func (s Users) Change(ctx context.Context, id string, decide func(identity.User) (identity.User, error), e audit.Event) (identity.User, error) {
+	var is identity.User
+	err := s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
+		was, err := One(ctx, tx, scanUser, `SELECT `+userColumns+` FROM users WHERE id = $1`+s.DB.ForUpdate(), id)
+		if Absent(err) {
+			return identity.ErrUnknown
+		}
+		if err != nil {
+			return err
+		}
+		if is, err = decide(was); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE users SET name = $2, name_folded = $3, email = $4, email_folded = $5, password_hash = $6, disabled = $7, updated = $8 WHERE id = $1`,
+			id, is.Name, identity.Fold(is.Name), is.Email, identity.FoldEmail(is.Email), is.PasswordHash, is.Disabled, Micros(is.Updated))
+		if err != nil {
+			return err
+		}
+		if err := tx.Notify(ctx, "user "+id); err != nil {
+			return err
+		}
+		return insertEvents(ctx, tx, e)
+	})
+	return is, takenUser(err)
+}
+
+// ByName implements identity.Store.
+func (s Users) ByName(ctx context.Context, account, folded string) (identity.User, error) {
+	var u identity.User
+	err := s.DB.Read(ctx, func(ctx context.Context, tx Tx) (err error) {
+		u, err = One(ctx, tx, scanUser, `SELECT `+userColumns+` FROM users WHERE account = $1 AND name_folded = $2`, account, folded)
+		return err
+	})
+	if Absent(err) {
+		err = identity.ErrUnknown
+	}
+	return u, err
+}
+
+// List implements identity.Store.
+func (s Users) List(ctx context.Context, account string, w page.Window) (page.Page[identity.User], error) {
+	p := page.Page[identity.User]{Window: w}
+	err := s.DB.ReadSnapshot(ctx, func(ctx context.Context, tx Tx) (err error) {
+		if p.Total, err = One(ctx, tx, Value[int64], `SELECT COUNT(*) FROM users WHERE account = $1`, account); err != nil {
+			return err
+		}
+		p.Items, err = All(ctx, tx, scanUser, `SELECT `+userColumns+` FROM users WHERE account = $1 ORDER BY name_folded LIMIT $2 OFFSET $3`, account, w.Limit, w.Offset)
+		return err
+	})
+	return p, err
+}

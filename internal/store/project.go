@@ -1,0 +1,113 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/project"
+	"github.com/gatehouse-project/gatehouse/internal/page"
+)
+
+// Projects keeps projects.
+type Projects struct{ DB *DB }
+
+var _ project.Store = Projects{}
+
+const projectColumns = `id, key, name, strict_status, rate_per_hour, created, updated`
+
+func scanProject(scan Scan) (project.Project, error) {
+	var p project.Project
+	var rate sql.NullInt64
+	err := scan(&p.ID, &p.Key, &p.Name, &p.StrictStatus, &rate, ScanTime(&p.Created), ScanTime(&p.Updated))
+	if rate.Valid {
+		n := int(rate.Int64)
+		p.RatePerHour = &n
+	}
+	return p, err
+}
+
+func nullRate(n *int) sql.NullInt64 {
+	if n == nil {
+		return sql.NullInt64{}
+	}
+	return sql.NullInt64{Int64: int64(*n), Valid: true}
+}
+
+// Insert implements project.Store.
+func (s Projects) Insert(ctx context.Context, p project.Project, e audit.Event) error {
+	err := s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO projects (`+projectColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			p.ID, p.Key, p.Name, p.StrictStatus, nullRate(p.RatePerHour), Micros(p.Created), Micros(p.Updated))
+		if err != nil {
+			return err
+		}
+		return insertEvents(ctx, tx, e)
+	})
+	if Violates(err, "projects_key_key") {
+		return project.ErrKeyTaken
+	}
+	return err
+}
+
+// Change implements project.Store.
+func (s Projects) Change(ctx context.Context, id string, decide func(project.Project) (project.Project, error), e audit.Event) (project.Project, error) {
+	var is project.Project
+	err := s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
+		was, err := One(ctx, tx, scanProject, `SELECT `+projectColumns+` FROM projects WHERE id = $1`+s.DB.ForUpdate(), id)
+		if Absent(err) {
+			return project.ErrUnknown
+		}
+		if err != nil {
+			return err
+		}
+		if is, err = decide(was); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE projects SET name = $2, strict_status = $3, rate_per_hour = $4, updated = $5 WHERE id = $1`,
+			id, is.Name, is.StrictStatus, nullRate(is.RatePerHour), Micros(is.Updated))
+		if err != nil {
+			return err
+		}
+		if err := tx.Notify(ctx, "project "+id); err != nil {
+			return err
+		}
+		return insertEvents(ctx, tx, e)
+	})
+	return is, err
+}
+
+// ByID implements project.Store.
+func (s Projects) ByID(ctx context.Context, id string) (project.Project, error) {
+	return s.one(ctx, `SELECT `+projectColumns+` FROM projects WHERE id = $1`, id)
+}
+
+// ByKey implements project.Store.
+func (s Projects) ByKey(ctx context.Context, key string) (project.Project, error) {
+	return s.one(ctx, `SELECT `+projectColumns+` FROM projects WHERE key = $1`, key)
+}
+
+func (s Projects) one(ctx context.Context, query, arg string) (project.Project, error) {
+	var p project.Project
+	err := s.DB.Read(ctx, func(ctx context.Context, tx Tx) (err error) {
+		p, err = One(ctx, tx, scanProject, query, arg)
+		return err
+	})
+	if Absent(err) {
+		err = project.ErrUnknown
+	}
+	return p, err
+}
+
+// List implements project.Store.
+func (s Projects) List(ctx context.Context, w page.Window) (page.Page[project.Project], error) {
+	p := page.Page[project.Project]{Window: w}
+	err := s.DB.ReadSnapshot(ctx, func(ctx context.Context, tx Tx) (err error) {
+		if p.Total, err = One(ctx, tx, Value[int64], `SELECT COUNT(*) FROM projects`); err != nil {
+			return err
+		}
+		p.Items, err = All(ctx, tx, scanProject, `SELECT `+projectColumns+` FROM projects ORDER BY key LIMIT $1 OFFSET $2`, w.Limit, w.Offset)
+		return err
+	})
+	return p, err
+}
