@@ -35,7 +35,8 @@ const postgresUser, postgresPassword = "gate", "not-secret"
 var sharedPostgres = sync.OnceValues(func() (*Server, error) {
 	// Without fsync: what these tests ask does not depend on surviving a power cut, and hundreds
 	// of CREATE DATABASE would. Figures and crash tests use OwnPostgres.
-	s, err := newServer("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=300")
+	s, err := newServer("fsync=off", "synchronous_commit=off", "full_page_writes=off",
+		"max_connections=300", "deadlock_timeout=20ms")
 	if err == nil {
 		untilMainEnds(s.remove)
 	}

@@ -150,8 +150,13 @@ func (e *Engine) retry(ctx context.Context, work func(*sql.Conn, *tx) error) err
 		switch {
 		case err == nil:
 			return nil
-		case ctx.Err() != nil || errors.Is(err, store.ErrOutcomeUnknown):
-			return e.Classify(err)
+		case errors.Is(err, store.ErrOutcomeUnknown):
+			return err
+		case ctx.Err() != nil:
+			if lost(err) { // pgx ends the connection with the context
+				err = errors.Join(ctx.Err(), err)
+			}
+			return err
 		case (contended(err) || contended(t.failed)) && again < e.options.MaxRetries:
 			again++
 			if !pause(ctx, jitter(time.Millisecond<<again)) {
@@ -277,7 +282,8 @@ func (e *Engine) SchemaVersion(ctx context.Context) (have, newest int64, err err
 }
 
 func (e *Engine) provider() (*goose.Provider, error) {
-	locker, err := lock.NewPostgresSessionLocker()
+	// Asks for the lock every second, five minutes long: by default nodes start 5 s apart.
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300))
 	if err != nil {
 		return nil, err
 	}

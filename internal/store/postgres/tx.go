@@ -24,12 +24,19 @@ var _ store.Tx = (*tx)(nil)
 
 // ExecContext implements store.Tx.
 func (t *tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	// pgx would report an ended context as a bad connection and drop a good one.
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	result, err := t.conn.ExecContext(ctx, query, args...)
 	return result, t.seen(err)
 }
 
 // QueryContext implements store.Tx.
 func (t *tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	rows, err := t.conn.QueryContext(ctx, query, args...)
 	return rows, t.seen(err)
 }

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"slices"
 
 	"github.com/gatehouse-project/gatehouse/internal/store"
@@ -60,9 +61,11 @@ func (c *conn) forget() {
 	}
 }
 
-// close ends the connection; an open transaction rolls back with it.
+// close ends the connection, and an open transaction with it. Without the bad word database/sql
+// would keep the connection and hand it out again as a fresh one.
 func (c *conn) close() {
 	c.forget()
+	_ = c.sql.Raw(func(any) error { return driver.ErrBadConn })
 	_ = c.sql.Close()
 }
 
