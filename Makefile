@@ -8,7 +8,7 @@ TOOLS := $(CURDIR)/.cache/bin
 LINT  := $(TOOLS)/golangci-lint
 
 # The rooms where goroutines meet: they are tested under the race detector, which needs a C compiler.
-RACE_ROOMS := ./internal/domain/... ./internal/store/... ./internal/sshd/...
+RACE_ROOMS := /internal/(domain|store|sshd)(/|$$)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test build lint fmt fuzz bench nightly golden map docker peers clean
@@ -20,7 +20,7 @@ demo: build ## prove a key in two minutes: build, start on throwaway data, show 
 	@bin/gatehouse demo
 
 test: peers ## run every test; installs the peers that it needs when run as root
-	@scripts/run-tests $(RACE_ROOMS)
+	@scripts/run-tests '$(RACE_ROOMS)'
 
 build: ## build bin/gatehouse, static and stripped
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/gatehouse ./cmd/gatehouse
