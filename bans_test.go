@@ -199,6 +199,8 @@ func TestBans_tell_built_SQL_from_constant_SQL(t *testing.T) {
 		`func f(n string) string { return "SELECT a FROM t WHERE n = '" + n + "'" }`:                              true,
 		`func f(n string) string { q := "DELETE FROM t WHERE "; q += n; return q }`:                               true,
 		`func f(n string) string { return "select a from " + table(n) }; func table(string) string { return "" }`: true,
+		`func f(d db, n string) string { return "SELECT a FROM t" + d.ForUpdate(n) }`:                             true,
+		`func f(d db) string { return "SELECT a FROM t" + d.ForUpdate() }`:                                        false,
 		`const columns = "a, b"; const q = "SELECT " + columns + " FROM t"`:                                       false,
 		`func f() string { const where = " WHERE a = $1"; return "SELECT a FROM t" + where }`:                     false,
 		`func f(n string) string { return "selected " + n }`:                                                      false,
@@ -370,7 +372,8 @@ func startsSQL(e ast.Expr) bool {
 	}
 }
 
-// constant says whether an expression consists of literals and constant names only.
+// constant says whether an expression consists of literals and constant names only. ForUpdate is one of two
+// constants that the engines choose between: it takes no argument, so no value can travel in it.
 func constant(e ast.Expr, names map[string]bool) bool {
 	switch e := e.(type) {
 	case *ast.BasicLit:
@@ -381,6 +384,9 @@ func constant(e ast.Expr, names map[string]bool) bool {
 		return constant(e.X, names)
 	case *ast.BinaryExpr:
 		return constant(e.X, names) && constant(e.Y, names)
+	case *ast.CallExpr:
+		method, ok := e.Fun.(*ast.SelectorExpr)
+		return ok && method.Sel.Name == "ForUpdate" && len(e.Args) == 0
 	}
 	return false
 }
