@@ -104,6 +104,7 @@ func sampleOwners() []api.Owner {
 	}
 }
 
+// Malformed and relative paths are refused, all others have one reader and one owner (rule F13).
 func TestEveryPathHasOneOwner(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t, sampleOwners()...)
@@ -146,6 +147,7 @@ func TestEveryPathHasOneOwner(t *testing.T) {
 	}
 }
 
+// A route without a declared action does not start (rule W1).
 func TestMountRefuses(t *testing.T) {
 	t.Parallel()
 	h := say("")
@@ -198,6 +200,7 @@ func TestAccessLogHoldsNoSecrets(t *testing.T) {
 	}
 }
 
+// Rule F13: identity headers count only from listed proxies and reach no handler.
 func TestRemoteBelievesOnlyTrustedProxies(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

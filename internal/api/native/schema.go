@@ -269,7 +269,7 @@ func (b builder) curl(op *huma.Operation, body *content) string {
 	if op.Method != "GET" {
 		line += " -X " + op.Method
 	}
-	lines := []string{line + " " + quote(b.server+op.Path)}
+	lines := []string{line, quote(b.server + fillIn(op.Path))}
 	if header := b.credential(op); header != "" {
 		lines = append(lines, "-H "+header)
 	}
@@ -277,6 +277,18 @@ func (b builder) curl(op *huma.Operation, body *content) string {
 		lines = append(lines, "-H "+quote("Content-Type: "+body.Type), "-d "+quote(body.Example))
 	}
 	return strings.Join(lines, " \\\n  ")
+}
+
+// fillIn writes path parameters as words to replace: curl would take braces for a pattern.
+func fillIn(path string) string {
+	var b strings.Builder
+	for segment := range strings.SplitAfterSeq(path, "/") {
+		if name, ok := strings.CutPrefix(segment, "{"); ok {
+			segment = strings.ToUpper(strings.Replace(name, "}", "", 1))
+		}
+		b.WriteString(segment)
+	}
+	return b.String()
 }
 
 // credential is a header with a shell variable in it, hence the double quotes.
