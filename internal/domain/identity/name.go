@@ -72,8 +72,10 @@ func Fold(name string) string {
 	return folded
 }
 
+// foldOnce lowers what it folded, because Cherokee folds to upper case and the table swaps some of its
+// letters there and back.
 func foldOnce(name string) string {
-	return compose(cases.Fold().String(compose(strings.TrimSpace(name))))
+	return compose(strings.ToLower(cases.Fold().String(compose(strings.TrimSpace(name)))))
 }
 
 // compose returns the name with every character in its plain, composed form (Unicode NFKC).
