@@ -202,3 +202,9 @@ func loopbackHost(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return err == nil && addr.IsLoopback()
 }
+
+// MetricsOnMain says that /metrics is on the main listener: nobody gave it one of its own, and the
+// public host is this machine alone.
+func (c Config) MetricsOnMain() bool {
+	return c.Metrics == "" && loopbackHost(c.PublicURL.Hostname()) && loopback(c.HTTP)
+}

@@ -60,8 +60,7 @@ func (s *Service) Refuse(ctx context.Context, e Event) error {
 	return err
 }
 
-// Run seals waiting events and stores folded refusals until ctx ends, then does both once more, so
-// that a server that stopped in peace leaves nothing waiting.
+// Run seals waiting events and stores folded refusals until ctx ends, and finishes then.
 func (s *Service) Run(ctx context.Context) {
 	tick := time.NewTicker(s.SealEvery)
 	defer tick.Stop()
@@ -70,8 +69,7 @@ func (s *Service) Run(ctx context.Context) {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 			defer cancel()
-			s.unfold(last, true)
-			s.sealAll(last)
+			s.Finish(last)
 			return
 		case <-tick.C:
 			s.unfold(ctx, false)
@@ -110,4 +108,11 @@ func (s *Service) sealAll(ctx context.Context) {
 func isNotFound(err error) bool {
 	var f *fault.Error
 	return errors.As(err, &f) && f.Kind == fault.NotFound
+}
+
+// Finish stores what is folded and seals everything that waits, so that a server that stopped in peace
+// leaves nothing waiting.
+func (s *Service) Finish(ctx context.Context) {
+	s.unfold(ctx, true)
+	s.sealAll(ctx)
 }
