@@ -43,8 +43,9 @@ nightly: peers ## the long runs: fuzzing for 10 minutes a target, the tests repe
 	@scripts/fuzz 10m
 	$(MAKE) bench
 
-golden: ## rewrite the expected HTTP answers; read the diff before you commit it
+golden: ## rewrite the expected HTTP answers and the tests named in docs/security.md; read the diff
 	$(GO) test ./internal/api/... -update
+	$(GO) test -run TestSecurityRules . -update
 
 map: ## print the architecture: each package and its sentence
 	@$(GO) list -f '{{.ImportPath}}: {{.Doc}}' ./...

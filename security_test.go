@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"debug/buildinfo"
 	"debug/elf"
+	"flag"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -26,15 +27,20 @@ var securityIDs = []string{
 
 const securityPage = "docs/security.md"
 
+var update = flag.Bool("update", false, "write the tests that cite each rule into "+securityPage)
+
 // citation is how a test names what it proves: the word rule and an id, or rules and several.
 var citation = regexp.MustCompile(`\b[Rr]ules? ((?:[SFWGB][0-9]{1,2})(?:(?:, | and )[SFWGB][0-9]{1,2})*)\b`)
 
 var ruleID = regexp.MustCompile(`[SFWGB][0-9]{1,2}`)
 
 // Each rule whose door exists is proven by a test that cites it, and docs/security.md says which.
+// With -update the page is rewritten first; it is the one root test that writes, so it is not parallel.
 func TestSecurityRules(t *testing.T) {
-	t.Parallel()
 	cited := citations(t)
+	if *update {
+		nameTests(t, cited)
+	}
 	for _, row := range table(t, securityPage, "Rules in force") {
 		if len(row) != 4 {
 			t.Fatalf("%s: a row has %d columns, not 4: %v", securityPage, len(row), row)
@@ -49,6 +55,29 @@ func TestSecurityRules(t *testing.T) {
 				t.Errorf("%s names %q as a test of %s; these cite the rule: %s", securityPage, name, id, strings.Join(cited[id], ", "))
 			}
 		}
+	}
+}
+
+// nameTests rewrites the last column of the rules in force: the tests that cite each.
+func nameTests(t *testing.T, cited map[string][]string) {
+	t.Helper()
+	text, err := os.ReadFile(securityPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(text), "\n")
+	for i, line := range lines {
+		cells := strings.Split(line, "|")
+		if len(cells) != 6 { // four columns between bars
+			continue
+		}
+		if files := cited[strings.TrimSpace(cells[1])]; len(files) > 0 {
+			cells[4] = " " + strings.Join(files, ", ") + " "
+			lines[i] = strings.Join(cells, "|")
+		}
+	}
+	if err := os.WriteFile(securityPage, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 
