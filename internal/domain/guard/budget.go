@@ -169,10 +169,13 @@ func (r BucketRow) current(found bool, now time.Time, size int) BucketRow {
 func (r BucketRow) refilled(now time.Time, size int) BucketRow {
 	r.Size = size
 	elapsed := now.Sub(r.At)
-	if elapsed > 0 {
-		grown := min(elapsed, refillTime).Microseconds() * int64(size) / int64(refillTime/time.Second)
-		r.MicroTokens, r.At = r.MicroTokens+grown, now
-	} else if elapsed < -refillTime {
+	switch {
+	case elapsed >= refillTime:
+		r.MicroTokens, r.At = int64(size)*micro, now
+	case elapsed > 0: // time that has not grown a whole micro-token yet goes on counting
+		grown := elapsed.Microseconds() * int64(size) / int64(refillTime/time.Second)
+		r.MicroTokens, r.At = r.MicroTokens+grown, r.At.Add(untilTokens(grown, size))
+	case elapsed < -refillTime:
 		r.At = now
 	}
 	r.MicroTokens = max(0, min(r.MicroTokens, int64(size)*micro))
