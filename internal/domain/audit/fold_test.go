@@ -55,12 +55,12 @@ func TestRefuse(t *testing.T) {
 				}
 			}
 			time.Sleep(time.Second)
-			if len(m.entries) != 1 {
-				t.Errorf("%d events before the minute is over", len(m.entries))
+			if n := m.sealedEvents(); n != 1 {
+				t.Errorf("%d events before the minute is over", n)
 			}
 			time.Sleep(time.Minute)
-			if len(m.entries) != 2 {
-				t.Errorf("%d events after the minute", len(m.entries))
+			if n := m.sealedEvents(); n != 2 {
+				t.Errorf("%d events after the minute", n)
 			}
 		})
 		want(t, counts(m), "192.0.2.1 login.api_key 0", "192.0.2.1 login.api_key 99")
@@ -118,6 +118,12 @@ func TestRefuse(t *testing.T) {
 			t.Errorf("%d events, the last %q", len(all), all[len(all)-1])
 		}
 	})
+}
+
+func (m *memory) sealedEvents() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.entries)
 }
 
 func setAway(m *memory, away bool) {
