@@ -1,0 +1,256 @@
+// Package app builds Gatehouse from its rooms: the only place that knows every other.
+//
+// Open gives a House: the database, the keys and the services, which commands use as they are.
+// House.Serve adds what a server has: listeners, doors, and the loops that nouns own.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/gatehouse-project/gatehouse/internal/config"
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
+	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
+	"github.com/gatehouse-project/gatehouse/internal/domain/keyproof"
+	"github.com/gatehouse-project/gatehouse/internal/domain/login"
+	"github.com/gatehouse-project/gatehouse/internal/domain/project"
+	"github.com/gatehouse-project/gatehouse/internal/domain/token"
+	"github.com/gatehouse-project/gatehouse/internal/domain/webhook"
+	"github.com/gatehouse-project/gatehouse/internal/outbound"
+	"github.com/gatehouse-project/gatehouse/internal/secret"
+	"github.com/gatehouse-project/gatehouse/internal/store"
+	"github.com/gatehouse-project/gatehouse/internal/store/postgres"
+	"github.com/gatehouse-project/gatehouse/internal/store/sqlite"
+)
+
+// cacheFor is how long a node may answer from memory what another node may have changed.
+const cacheFor = 2 * time.Second
+
+// Options is what a process adds to its configuration.
+type Options struct {
+	Version string
+	Log     *slog.Logger
+	Now     func() time.Time // time.Now, but for tests
+}
+
+// House is Gatehouse in one process: its data and its services.
+type House struct {
+	Config  config.Config
+	Version string
+	Log     *slog.Logger
+	Now     func() time.Time
+	Node    string // names this process in leases and logs
+
+	DB     *store.DB
+	Sealer *secret.Sealer
+	Signer audit.Signer
+
+	Audit    *audit.Service
+	Access   *access.Service
+	Users    *identity.Service
+	Projects *project.Service
+	Tokens   *token.Service
+	Failures *guard.Failures
+	Budget   *guard.Budget
+	Login    *login.Service
+	Webhooks *webhook.Service
+	Keyproof *keyproof.Service
+
+	metrics *metrics
+	unlock  func() // gives the data directory's lock back
+}
+
+// Open opens the data for a command. The schema must be there already: a command changes nothing that
+// a running server does not expect.
+func Open(ctx context.Context, c config.Config, o Options) (*House, error) {
+	return open(ctx, c, o, false)
+}
+
+// Migrate brings the schema to this program's version, makes the keys at the first start, and opens the
+// data. With SQLite the data directory is locked until Close.
+func Migrate(ctx context.Context, c config.Config, o Options) (*House, error) {
+	return open(ctx, c, o, true)
+}
+
+func open(ctx context.Context, c config.Config, o Options, migrate bool) (h *House, err error) {
+	h = &House{Config: c, Version: o.Version, Log: o.Log, Now: o.Now, Node: uuid.NewString(), metrics: newMetrics(o.Version)}
+	if h.Now == nil {
+		h.Now = time.Now
+	}
+	defer func() {
+		if err != nil {
+			h.Close()
+		}
+	}()
+	if migrate && !c.IsPostgres() {
+		if err := os.MkdirAll(c.Data, 0o700); err != nil {
+			return nil, fmt.Errorf("make data directory: %w", err)
+		}
+		if h.unlock, err = sqlite.LockDir(c.Data); err != nil {
+			return nil, err
+		}
+	}
+	if err := h.openDatabase(ctx, migrate); err != nil {
+		return nil, err
+	}
+	if err := h.openKeys(ctx, migrate); err != nil {
+		return nil, err
+	}
+	h.build()
+	h.Signer, err = audit.OpenSigner(ctx, store.Audit{DB: h.DB}, h.Sealer, h.Now())
+	h.Audit.Signer = h.Signer
+	return h, err
+}
+
+// Close gives everything back. It may be called on a House that was opened in part.
+func (h *House) Close() {
+	if h.DB != nil {
+		if err := h.DB.Close(); err != nil {
+			h.Log.Error("close database", slog.String("error", err.Error()))
+		}
+	}
+	if h.unlock != nil {
+		h.unlock()
+	}
+}
+
+func (h *House) openDatabase(ctx context.Context, migrate bool) error {
+	engine, err := h.engine(ctx, migrate)
+	if err != nil {
+		return err
+	}
+	h.DB = &store.DB{Engine: engine, Observe: h.metrics.observeStore}
+	if migrate {
+		if err := engine.Migrate(ctx); err != nil {
+			return fmt.Errorf("migrate database: %w", err)
+		}
+		return nil
+	}
+	have, newest, err := engine.SchemaVersion(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("read schema version: %w", err)
+	case have < newest:
+		return fmt.Errorf("the database has schema version %d and this program needs %d; stop the server and run `gatehouse migrate`", have, newest)
+	case have > newest:
+		return fmt.Errorf("the database has schema version %d, newer than this program's %d; use the newer gatehouse", have, newest)
+	}
+	return nil
+}
+
+func (h *House) engine(ctx context.Context, migrate bool) (store.Engine, error) {
+	if h.Config.IsPostgres() {
+		return postgres.Open(ctx, postgres.Options{URL: h.Config.Database.Reveal(), MaxConns: h.Config.Store.PostgresConns})
+	}
+	path := filepath.Join(h.Config.Data, "gatehouse.db")
+	if _, err := os.Stat(path); !migrate && errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no database in %s; start `gatehouse serve` once, or name another directory with --data", h.Config.Data)
+	}
+	return sqlite.Open(ctx, sqlite.Options{Path: path, BusyTimeout: h.Config.Store.BusyTimeout})
+}
+
+// openKeys opens the keyset with the master key. At the first start it makes both.
+func (h *House) openKeys(ctx context.Context, first bool) error {
+	master, err := h.masterKey(first)
+	if err != nil {
+		return err
+	}
+	keysets := store.Keysets{DB: h.DB}
+	k, err := keysets.Current(ctx)
+	if isNotFound(err) && first {
+		wrapped, wrapErr := secret.NewKeyset(master)
+		if wrapErr != nil {
+			return wrapErr
+		}
+		k, err = keysets.InsertFirst(ctx, store.Keyset{Wrapped: wrapped, MasterKey: master.ID(), Created: h.Now()})
+	}
+	if err != nil {
+		return fmt.Errorf("read keyset: %w", err)
+	}
+	if k.MasterKey != master.ID() {
+		return fmt.Errorf("the database was sealed with master key %s, but the key given is %s; give the right one", k.MasterKey, master.ID())
+	}
+	h.Sealer, err = secret.OpenKeyset(master, k.Wrapped)
+	return err
+}
+
+// masterKey reads the master key from where the operator put it, or from the data directory, where
+// the first start makes it.
+func (h *House) masterKey(first bool) (secret.MasterKey, error) {
+	switch {
+	case !h.Config.MasterKey.Empty():
+		return secret.ParseMasterKey(h.Config.MasterKey.Reveal())
+	case h.Config.MasterKeyFile != "":
+		return secret.ReadMasterKeyFile(h.Config.MasterKeyFile)
+	}
+	path := filepath.Join(h.Config.Data, "master.key")
+	if first {
+		master, err := secret.CreateMasterKeyFile(path)
+		if !errors.Is(err, secret.ErrMasterKeyExists) {
+			return master, err
+		}
+	}
+	return secret.ReadMasterKeyFile(path)
+}
+
+// build makes the services. Each is a struct whose fields are all it needs.
+func (h *House) build() {
+	c, now := h.Config, h.Now
+	h.Audit = &audit.Service{
+		Store: store.Audit{DB: h.DB}, Now: now, SealEvery: c.Audit.SealEvery, SealBatch: c.Audit.SealBatch,
+		Folder: audit.NewFolder(time.Minute), OnSeal: h.sealed,
+	}
+	h.Access = &access.Service{Store: store.Bindings{DB: h.DB}, Now: now, NewID: newID}
+	h.Users = &identity.Service{Store: store.Users{DB: h.DB}, Hasher: secret.NewHasher(runtime.GOMAXPROCS(0), 10*time.Second), Now: now, NewID: newID, TopRoles: access.TopRoles()}
+	h.Projects = &project.Service{Store: store.Projects{DB: h.DB}, Access: h.Access, Now: now, NewID: newID, CacheFor: cacheFor}
+	h.Tokens = &token.Service{Store: store.Tokens{DB: h.DB}, Access: h.Access, Now: now, NewID: newID, CacheFor: cacheFor, UsedEvery: time.Minute, OnUsedFailed: func(err error) { h.failed("write last use of keys", err) }}
+	h.Failures = &guard.Failures{Store: store.Guards{DB: h.DB}, Now: now, Threshold: 20, Window: time.Minute}
+	h.Budget = &guard.Budget{Store: store.Guards{DB: h.DB}, Now: now}
+	h.Login = &login.Service{Tokens: h.Tokens, Failures: h.Failures, Audit: h.Audit, Now: now}
+	h.buildKeyproof()
+}
+
+func (h *House) buildKeyproof() {
+	c, now := h.Config.SSHVerify, h.Now
+	policy, err := outbound.NewPolicy(c.WebhookAllow)
+	if err != nil {
+		panic("config let a bad webhook_allow through: " + err.Error())
+	}
+	hooks := store.Webhooks{DB: h.DB, Sealer: h.Sealer}
+	h.Webhooks = &webhook.Service{
+		Store: hooks, Access: h.Access, Sender: outbound.Webhooks{Client: policy.Client()}, Now: now, NewID: newID,
+		Allowed: policy.Allowed, UserAgent: "Gatehouse/" + h.Version, Holder: h.Node, Lease: c.WebhookLease, Timeout: c.WebhookTimeout,
+		RetryUnit: c.WebhookRetryUnit, Poll: min(time.Second, c.WebhookRetryUnit), Parallel: 64, Batch: 128, MaxPer: c.WebhooksMax, KeepFor: c.InvocationRetention,
+		OnDelivery: h.metrics.delivered, OnError: h.failed,
+	}
+	h.Webhooks.Start()
+	h.Keyproof = &keyproof.Service{
+		Store: store.Keyproofs{DB: h.DB, Webhooks: hooks}, Access: h.Access, Projects: h.Projects, Webhooks: h.Webhooks, Now: now, NewID: newID,
+		MaxKeys: c.KeysMax, MaxHooks: c.WebhooksMax, CommitWait: 15 * time.Second, SweepEvery: c.SweepEvery, KeepFor: c.SessionRetention,
+		Observe: h.metrics.proved, OnError: h.failed,
+	}
+}
+
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// failed logs what no caller sees.
+func (h *House) failed(doing string, err error) {
+	h.Log.Error(doing, slog.String("error", err.Error()))
+}
+
+func (h *House) sealed(events int, took time.Duration, err error) {
+	h.metrics.sealed(events, took)
+	if err != nil {
+		h.failed("seal audit log", err)
+	}
+}

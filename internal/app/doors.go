@@ -1,0 +1,50 @@
+package app
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/gatehouse-project/gatehouse/internal/api"
+	"github.com/gatehouse-project/gatehouse/internal/api/native"
+	"github.com/gatehouse-project/gatehouse/internal/api/sshverify"
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+)
+
+// bodyWait is how long the body of an API call may take to arrive.
+const bodyWait = 30 * time.Second
+
+// handler is the HTTP door with everything behind it.
+func (s *Server) handler() (http.Handler, error) {
+	owners, err := s.owners()
+	if err != nil {
+		return nil, err
+	}
+	mux, err := api.Mount(owners...)
+	if err != nil {
+		return nil, err
+	}
+	return &api.Door{Handler: mux, TrustedProxies: s.Config.TrustedProxies, Log: s.Log, Now: s.Now, Observe: s.metrics.requested}, nil
+}
+
+// owners lists who answers for which paths (design: every path has one owner).
+func (s *Server) owners() ([]api.Owner, error) {
+	dialect := &sshverify.Dialect{
+		Login: s.Login, Tokens: s.Tokens, Projects: s.Projects, Budget: s.Budget, Sessions: s.Keyproof,
+		RatePerHour: s.Config.SSHVerify.RatePerHour, BodyWait: bodyWait, Now: s.Now,
+	}
+	document := native.NewDocument(s.Version, s.Config.PublicURL.String())
+	dialect.Describe(document)
+	own, err := native.New(document)
+	if err != nil {
+		return nil, err
+	}
+	owners := []api.Owner{dialect.Owner(), own, api.Health(func(ctx context.Context) []string { return s.ready.check(ctx) })}
+	if s.Config.MetricsOnMain() {
+		owners = append(owners, api.Owner{
+			Name: "metrics", Prefixes: []string{"/metrics"},
+			Routes: []api.Route{{Method: http.MethodGet, Pattern: "/metrics", Action: access.Public, Handler: s.metrics.handler()}},
+		})
+	}
+	return owners, nil
+}

@@ -1,0 +1,26 @@
+package app
+
+import "strings"
+
+// heard is told what a transaction of some node changed: it drops what this node remembers of it, or
+// wakes what waits. It must be quick.
+func (s *Server) heard(payload string) {
+	topic, id, _ := strings.Cut(payload, " ")
+	switch topic {
+	case "webhook":
+		s.Webhooks.Wake()
+	case "keyproof.gone":
+		s.Keyproof.Gone(id)
+	case "token":
+		s.Tokens.Forget(id)
+	case "project":
+		s.Projects.Forget(id)
+	}
+}
+
+// missed is called when notices may have been lost: whatever is remembered may be stale.
+func (s *Server) missed() {
+	s.Tokens.ForgetAll()
+	s.Projects.ForgetAll()
+	s.Webhooks.Wake()
+}

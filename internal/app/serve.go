@@ -1,0 +1,287 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+
+	"github.com/gatehouse-project/gatehouse/internal/api"
+	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
+	"github.com/gatehouse-project/gatehouse/internal/fault"
+	"github.com/gatehouse-project/gatehouse/internal/secret"
+	"github.com/gatehouse-project/gatehouse/internal/sshd"
+	"github.com/gatehouse-project/gatehouse/internal/store"
+)
+
+// Server is a House with its doors open.
+type Server struct {
+	*House
+	HTTP     net.Addr      // where the HTTP door listens
+	SSH      net.Addr      // where the SSH door listens
+	HostKeys []string      // fingerprints of the SSH host keys, as "ssh-ed25519 SHA256:..."
+	TLSPrint string        // SHA-256 of the TLS certificate; "" for plain http
+	Password secret.String // of the first administrator, when this start made it; to be shown once
+
+	http, metricsHTTP       *http.Server
+	httpListener, metricsIn net.Listener
+	ssh                     *sshd.Server
+	sshListener             net.Listener
+	ready                   readiness
+}
+
+// Listen opens the listeners and makes what the first start needs. Nothing is served before Run.
+func (h *House) Listen(ctx context.Context) (s *Server, err error) {
+	s = &Server{House: h, ready: readiness{db: h.DB, now: h.Now}}
+	defer func() {
+		if err != nil {
+			s.closeListeners()
+		}
+	}()
+	if s.Password, err = h.firstAdministrator(ctx); err != nil {
+		return nil, fmt.Errorf("make first administrator: %w", err)
+	}
+	h.metrics.registry.MustRegister(newQueue(h.Webhooks.Store, h.Now))
+	if err := s.listenHTTP(ctx); err != nil {
+		return nil, err
+	}
+	return s, s.listenSSH(ctx)
+}
+
+func (s *Server) closeListeners() {
+	for _, l := range []net.Listener{s.httpListener, s.metricsIn, s.sshListener} {
+		if l != nil {
+			_ = l.Close() // nothing was accepted yet
+		}
+	}
+}
+
+func (s *Server) listen(ctx context.Context, address string) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	if len(s.Config.ProxyProtocolFrom) == 0 {
+		return l, nil
+	}
+	return &proxyproto.Listener{Listener: l, ConnPolicy: s.proxyPolicy, ReadHeaderTimeout: 10 * time.Second}, nil
+}
+
+// proxyPolicy reads a PROXY header from listed load balancers alone. From anybody else such a header is
+// ordinary, malformed input.
+func (s *Server) proxyPolicy(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
+	if tcp, ok := o.Upstream.(*net.TCPAddr); ok {
+		addr := tcp.AddrPort().Addr().Unmap().WithZone("")
+		for _, p := range s.Config.ProxyProtocolFrom {
+			if p.Contains(addr) {
+				return proxyproto.USE, nil
+			}
+		}
+	}
+	return proxyproto.SKIP, nil
+}
+
+func (s *Server) listenHTTP(ctx context.Context) error {
+	handler, err := s.handler()
+	if err != nil {
+		return err
+	}
+	if s.httpListener, err = s.listen(ctx, s.Config.HTTP); err != nil {
+		return err
+	}
+	s.HTTP = s.httpListener.Addr()
+	s.http = api.NewServer(handler, s.Log)
+	if s.Config.ServesTLS() {
+		if err := s.useTLS(); err != nil {
+			return err
+		}
+	}
+	if s.Config.Metrics == "" {
+		return nil
+	}
+	var lc net.ListenConfig
+	if s.metricsIn, err = lc.Listen(ctx, "tcp", s.Config.Metrics); err != nil {
+		return fmt.Errorf("listen on %s for metrics: %w", s.Config.Metrics, err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", s.metrics.handler())
+	s.metricsHTTP = api.NewServer(mux, s.Log)
+	return nil
+}
+
+func (s *Server) useTLS() error {
+	certFile, keyFile := s.Config.TLS.Cert, s.Config.TLS.Key
+	if certFile == "" {
+		var err error
+		if certFile, keyFile, err = ownCertificate(s.Config.Data, s.certificateHosts(), s.Now()); err != nil {
+			return fmt.Errorf("make own certificate: %w", err)
+		}
+	}
+	c, err := openCertificate(certFile, keyFile, s.Log, s.Now)
+	if err != nil {
+		return err
+	}
+	s.TLSPrint = c.fingerprint()
+	s.httpListener = tls.NewListener(s.httpListener, c.config())
+	return nil
+}
+
+// certificateHosts are the names by which a certificate of our own making is known.
+func (s *Server) certificateHosts() []string {
+	hosts := []string{s.Config.PublicURL.Hostname()}
+	if name, err := os.Hostname(); err == nil && name != "" {
+		hosts = append(hosts, name)
+	}
+	return append(hosts, "localhost", "127.0.0.1", "::1")
+}
+
+func (s *Server) listenSSH(ctx context.Context) error {
+	keys, err := sshkey.OpenHostKeys(ctx, store.HostKeys{DB: s.DB}, s.Sealer, s.Now())
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		public, err := sshkey.FromWire(k.PublicKey())
+		if err != nil {
+			return err
+		}
+		s.HostKeys = append(s.HostKeys, public.Type()+" "+public.SHA256())
+	}
+	if s.sshListener, err = s.listen(ctx, s.Config.SSH); err != nil {
+		return err
+	}
+	s.SSH = s.sshListener.Addr()
+	s.ssh = s.sshDoor(keys)
+	s.metrics.gauge("gatehouse_ssh_unauthenticated", "SSH connections that have not authenticated yet.", s.ssh.Unauthenticated)
+	return nil
+}
+
+// Run serves until ctx ends, then lets requests and connections that have begun end in peace, for at most
+// the shutdown timeout. It returns the error that ended it otherwise.
+func (s *Server) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var doors, loops sync.WaitGroup
+	open := func(name string, serve func() error) {
+		doors.Go(func() {
+			if err := serve(); err != nil && !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
+				cancel(fmt.Errorf("serve %s: %w", name, err))
+			}
+		})
+	}
+	open("http", func() error { return s.http.Serve(s.httpListener) })
+	open("ssh", func() error { return s.ssh.Serve(ctx, s.sshListener) })
+	if s.metricsHTTP != nil {
+		open("metrics", func() error { return s.metricsHTTP.Serve(s.metricsIn) })
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.startLoops(background, &loops)
+	s.ready.open()
+
+	<-ctx.Done()
+	s.ready.close()
+	s.Log.Info("stopping", slog.Duration("at_most", s.Config.ShutdownTimeout))
+	s.shutDown()
+	doors.Wait()
+	stop()
+	loops.Wait()
+	s.finish()
+	s.Log.Info("stopped")
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// startLoops starts what nouns do by themselves. All nodes run all of them: work is claimed in the store.
+func (s *Server) startLoops(ctx context.Context, loops *sync.WaitGroup) {
+	for _, run := range []func(context.Context){
+		s.Webhooks.Run, s.Keyproof.Sweep, s.Tokens.Run, s.Audit.Run, s.hear,
+		func(ctx context.Context) { s.Failures.Run(ctx, time.Minute) },
+	} {
+		loops.Go(func() { run(ctx) })
+	}
+}
+
+// hear passes on what this and other nodes changed.
+func (s *Server) hear(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := s.DB.Listen(ctx, s.heard, s.missed); err != nil {
+			s.failed("listen for changes", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+		}
+	}
+}
+
+func (s *Server) shutDown() {
+	ctx, cancel := context.WithTimeout(context.Background(), s.Config.ShutdownTimeout)
+	defer cancel()
+	for _, server := range []*http.Server{s.http, s.metricsHTTP} {
+		if server == nil {
+			continue
+		}
+		if err := server.Shutdown(ctx); err != nil {
+			_ = server.Close() // the time is up
+		}
+	}
+}
+
+// finish gives leftover request budget back and seals what the last loops wrote.
+func (s *Server) finish() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := s.Budget.Return(ctx); err != nil {
+		s.failed("return request budget", err)
+	}
+	s.Audit.Finish(ctx)
+}
+
+// firstAdministrator makes the user admin when there is no user, and returns the password when it was
+// generated here: it is shown once and lies in the data directory until it is changed.
+func (h *House) firstAdministrator(ctx context.Context) (secret.String, error) {
+	password, generated := h.Config.AdminPassword, false
+	if password.Empty() {
+		password, generated = secret.New(randomPassword()), true
+	}
+	made, err := h.Users.EnsureFirst(ctx, password)
+	if err != nil || !made || !generated {
+		return secret.String{}, err
+	}
+	path := filepath.Join(h.Config.Data, "initial-password")
+	if err := os.MkdirAll(h.Config.Data, 0o700); err != nil {
+		return secret.String{}, err
+	}
+	return password, replaceFile(path, []byte(password.Reveal()+"\n"), 0o600)
+}
+
+// randomPassword has 160 random bits (rule F10).
+func randomPassword() string {
+	var b [20]byte
+	rand.Read(b[:]) //nolint:errcheck // never fails: crypto/rand ends the program instead
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// isNotFound reports whether err says so itself, rather than being something unexpected.
+func isNotFound(err error) bool { return fault.Is(err, fault.NotFound) }
+
+// expected reports whether a failed database call was an answer rather than a failure.
+func expected(err error) bool {
+	return !fault.Is(err, fault.Internal) || store.Absent(err) || store.ViolatesKind(err, store.Unique) ||
+		store.ViolatesKind(err, store.ForeignKey) || errors.Is(err, context.Canceled) || errors.Is(err, fs.ErrNotExist)
+}

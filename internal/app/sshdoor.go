@@ -1,0 +1,45 @@
+package app
+
+import (
+	"net"
+	"strconv"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/gatehouse-project/gatehouse/internal/sshd"
+)
+
+// sshDoor is the SSH door with its limits as configured.
+func (s *Server) sshDoor(keys []ssh.Signer) *sshd.Server {
+	c, limits := s.Config, sshd.DefaultLimits()
+	limits.Handshake, limits.Auth, limits.Connection = c.SSHDoor.HandshakeTimeout, c.SSHDoor.AuthTimeout, c.SSHDoor.ConnectionTimeout
+	limits.PerAddress, limits.Total = c.SSHDoor.UnauthenticatedPerAddress, c.SSHDoor.UnauthenticatedTotal
+	limits.Confirm, limits.Channel, limits.Leave = c.SSHVerify.ConfirmTimeout, c.SSHVerify.ChannelWait, c.SSHVerify.LeaveWait
+	limits.Grace = c.ShutdownTimeout
+	host, port := s.publicSSH()
+	return &sshd.Server{
+		Keyproof: s.Keyproof, Audit: s.Audit, HostKeys: keys, Now: s.Now, Log: s.Log, Limits: limits, PublicHost: host, PublicPort: port,
+		Hooks: sshd.Hooks{Closed: s.metrics.sshClosed, HandshakeFailed: s.metrics.sshHandshakeFailed},
+	}
+}
+
+// publicSSH is where people reach the SSH door. A port that was left to the system is known only now.
+func (s *Server) publicSSH() (host string, port int) {
+	host, text, err := net.SplitHostPort(s.Config.PublicSSH)
+	if err != nil {
+		panic("config let a bad public_ssh through: " + err.Error())
+	}
+	if port, err = strconv.Atoi(text); err != nil || port == 0 {
+		if tcp, ok := s.SSH.(*net.TCPAddr); ok {
+			port = tcp.Port
+		}
+	}
+	return host, port
+}
+
+func (m *metrics) sshClosed(outcome string, _ time.Duration) {
+	m.connections.WithLabelValues(outcome).Inc()
+}
+
+func (m *metrics) sshHandshakeFailed(reason string) { m.handshakes.WithLabelValues(reason).Inc() }
