@@ -42,7 +42,7 @@ type Presented struct {
 // What refusals are called in the audit log.
 const (
 	actionLimited access.Action = "login.limited"
-	actionLogin                 = "login." // followed by the kind
+	actionLogin   access.Action = "login." // followed by the kind
 )
 
 // The faults of this room. A key that opens nothing is a token.ErrUnknownKey.
@@ -116,7 +116,7 @@ func (s *Service) refuse(ctx context.Context, p Presented, why error) error {
 	if err != nil {
 		return fmt.Errorf("guard login: %w", err)
 	}
-	action, answer := access.Action(actionLogin+string(p.Kind)), why
+	action, answer := actionLogin+access.Action(p.Kind), why
 	if verdict.Blocked {
 		action, answer = actionLimited, &Blocked{RetryAfter: verdict.RetryAfter, cause: why}
 	}
