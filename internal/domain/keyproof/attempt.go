@@ -20,17 +20,19 @@ type Peer struct {
 }
 
 // Attempt is one SSH connection's dealings with one session. Its methods are called in the order
-// Connected, then Wants and Prove as keys come, then Commit once; one goroutine at a time.
+// Connected, then Wants and Prove as keys come, then Commit; one goroutine at a time.
 type Attempt struct {
 	service    *Service
 	peer       Peer
 	state      State
 	connection Connection
 
-	connected chan error // closed, or holding the error, when Connect has ended; nil before it began
-	brought   brought
-	gone      chan struct{} // closed when the session was deleted
-	release   func()
+	connected  chan struct{} // closed when Connect has ended; nil before it began
+	connectErr error         // how it ended; read after connected is closed
+	brought    brought
+	committed  *Result       // what Commit came to, once it was written
+	gone       chan struct{} // closed when the session was deleted
+	release    func()
 }
 
 // ErrNotValid is the one answer for identifiers that name no open session: unknown, expired,
@@ -48,7 +50,7 @@ func (s *Service) Begin(ctx context.Context, identifier string, from Peer) (*Att
 		return nil, err
 	}
 	if state.Session.Due(s.Now()) {
-		if _, err := s.expire(ctx, state.Session.ID); err != nil {
+		if _, err := s.expire(ctx, state.Session.ID); err != nil && !fault.Is(err, fault.NotFound) {
 			return nil, err
 		}
 		return nil, ErrNotValid
@@ -76,7 +78,7 @@ func (a *Attempt) Connected(ctx context.Context) {
 	if a.connected != nil {
 		return
 	}
-	a.connected = make(chan error, 1)
+	a.connected = make(chan struct{})
 	session := a.state.Session
 	a.connection = Connection{
 		ID: a.service.NewID(), Session: session.ID, Address: a.peer.Caller.Address.String(),
@@ -86,13 +88,19 @@ func (a *Attempt) Connected(ctx context.Context) {
 	f.connected(a.connection)
 	deliveries, err := f.deliveries(a.service.Webhooks, a.state.Webhooks)
 	if err != nil {
-		a.connected <- err
+		a.connectErr = err
+		close(a.connected)
 		return
 	}
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.service.CommitWait)
 	go func() {
-		a.connected <- a.service.Store.Connect(ctx, a.connection, deliveries)
-		if len(deliveries) > 0 {
+		defer cancel()
+		defer close(a.connected)
+		a.connectErr = a.service.Store.Connect(ctx, a.connection, deliveries)
+		if fault.Is(a.connectErr, fault.NotFound) { // deleted after Begin had read it: Gone may have missed that
+			a.service.Gone(session.ID)
+		}
+		if a.connectErr == nil && len(deliveries) > 0 {
 			a.service.Webhooks.Wake()
 		}
 	}()
@@ -114,16 +122,12 @@ func (a *Attempt) Wants(offered sshkey.OfferedKey) bool {
 func (a *Attempt) Saw() { a.brought.offers++ }
 
 func (a *Attempt) note(key sshkey.Key) {
-	limit := 1
-	if a.state.Session.MultiKey {
-		limit = maxOffered
-	}
 	for _, known := range a.brought.offered {
 		if known.Equal(key) {
 			return
 		}
 	}
-	if len(a.brought.offered) < limit {
+	if len(a.brought.offered) < a.state.Session.recordable() {
 		a.brought.offered = append(a.brought.offered, key)
 	}
 }
@@ -175,48 +179,69 @@ type BroughtKey struct {
 // Result is what a connection came to, for the person at its other end.
 type Result struct {
 	Verdict Verdict
-	Keys    []BroughtKey // proven or recorded
+	Keys    []BroughtKey // what the connection's record shows: proven keys that are listed, or recorded ones
 	Of      int          // how many keys the session lists
 	Last    bool         // the session can be used no more because of this attempt
 	Open    bool         // the session stays open for further connections
 }
 
 // Commit ends the attempt: it applies the rules and writes proofs, counts, status, audit event and
-// deliveries in one transaction. An error means that nothing was written and nothing was counted.
+// deliveries in one transaction. An error means that nothing was written and nothing was counted. What
+// was written once is not written again: a second call answers as the first did.
 func (a *Attempt) Commit(ctx context.Context, end End) (Result, error) {
 	if a.connected == nil { // a connection that asked for nothing is no attempt
 		return Result{Verdict: NoKey}, nil
 	}
+	if a.committed != nil {
+		return *a.committed, nil
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.service.CommitWait)
 	defer cancel()
-	if err := <-a.connected; err != nil {
-		a.connected <- err
+	j, err := a.commit(ctx, end)
+	if fault.Is(err, fault.NotFound) { // the session was deleted
+		return Result{Verdict: LostRace}, nil
+	}
+	if err != nil {
 		return Result{}, err
 	}
-	a.connected <- nil
-	a.brought.connection, a.brought.end = a.connection, end
+	a.service.afterChange(j.session, j.finished)
+	a.service.observe(Event{Kind: a.state.Session.Kind, What: "attempt", Verdict: j.verdict})
+	a.committed = new(a.result(j))
+	return *a.committed, nil
+}
+
+func (a *Attempt) commit(ctx context.Context, end End) (judgement, error) {
+	select {
+	case <-a.connected:
+	case <-ctx.Done():
+		return judgement{}, ctx.Err()
+	}
+	if a.connectErr != nil {
+		return judgement{}, a.connectErr
+	}
+	a.brought.end, a.brought.confirm = end, a.state.Session.MustConfirm
 	var j judgement
 	_, err := a.service.Store.Change(ctx, a.state.Session.ID, func(now State) (Change, error) {
 		at := a.service.Now()
 		j = judge(now.Session, a.brought, at, a.service.NewID)
 		return a.change(now, j, at)
 	})
-	if fault.Is(err, fault.NotFound) {
-		return Result{Verdict: LostRace}, nil
-	}
-	if err != nil {
-		return Result{}, err
-	}
-	a.service.afterChange(j.session)
-	a.service.observe(Event{Kind: a.state.Session.Kind, What: "attempt", Verdict: j.verdict})
-	return a.result(j), nil
+	return j, err
 }
 
 func (a *Attempt) result(j judgement) Result {
-	return Result{
-		Verdict: j.verdict, Keys: a.Brought(), Of: len(j.session.Keys),
+	r := Result{
+		Verdict: j.verdict, Of: len(j.session.Keys),
 		Last: j.counted && j.finished, Open: j.session.MultiConnection && !j.session.Final(),
 	}
+	for _, k := range j.keys {
+		brought := BroughtKey{Key: k.Public}
+		if k.Name != nil {
+			brought.Name = *k.Name
+		}
+		r.Keys = append(r.Keys, brought)
+	}
+	return r
 }
 
 // change turns a judgement into what is written.

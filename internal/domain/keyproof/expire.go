@@ -37,13 +37,14 @@ func (s *Service) expireDue(ctx context.Context) {
 			s.OnError("find overdue sessions", err)
 			return
 		}
+		failed := 0
 		for _, id := range ids {
 			if _, err := s.expire(ctx, id); err != nil && !fault.Is(err, fault.NotFound) && ctx.Err() == nil {
 				s.OnError("expire session", err)
-				return
+				failed++ // one that cannot be expired does not keep the others waiting
 			}
 		}
-		if len(ids) < batch {
+		if len(ids) < batch || failed > 0 {
 			return
 		}
 	}
@@ -75,7 +76,7 @@ func (s *Service) expire(ctx context.Context, id string) (Session, error) {
 		return s.expiry(was, s.Now())
 	})
 	if err == nil && fired {
-		s.afterChange(session)
+		s.afterChange(session, true)
 	}
 	return session, err
 }

@@ -117,7 +117,7 @@ type ConnectionKey struct {
 	ExternalID *string    `json:"external_id,omitempty"` // verify: as listed then
 	Name       *string    `json:"name,omitempty"`        // verify: as listed then
 	Public     sshkey.Key `json:"public"`
-	At         time.Time  `json:"at"` // of the signature, or of the offer
+	At         time.Time  `json:"at"` // of the signature, or of the recording
 }
 
 // Detail is a session with all that belongs to it.
@@ -170,6 +170,14 @@ func (s Session) Met() bool {
 
 // several reports whether one connection may bring more than one key.
 func (s Session) several() bool { return s.MultiKey || (s.Kind == Verify && s.MatchAllKeys) }
+
+// recordable is how many keys one connection records in a collect session.
+func (s Session) recordable() int {
+	if s.MultiKey {
+		return maxOffered
+	}
+	return 1
+}
 
 func (s Session) keyIndex(k sshkey.Key) int {
 	for i := range s.Keys {

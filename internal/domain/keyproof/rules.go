@@ -26,12 +26,15 @@ type proof struct {
 
 // brought is what one connection has to show at its end.
 type brought struct {
-	connection Connection
-	proofs     []proof      // verify
-	offered    []sshkey.Key // collect: recorded, each once
-	offers     int          // keys the client offered, listed or not
-	end        End
+	proofs  []proof      // verify
+	offered []sshkey.Key // collect: noted, each once
+	offers  int          // keys the client offered, listed or not
+	end     End
+	confirm bool // the person was to confirm, by the rules that the connection began with
 }
+
+// unconfirmed reports whether the person was asked and did not say yes.
+func (b brought) unconfirmed() bool { return b.confirm && b.end != Finished }
 
 // Verdict is what a connection came to.
 type Verdict string
@@ -80,13 +83,13 @@ func judge(s Session, b brought, now time.Time, newID func() string) judgement {
 
 func judgeCollect(s Session, b brought, now time.Time, newID func() string) judgement {
 	if len(b.offered) == 0 {
-		return judgement{session: s, verdict: NoKey}
+		return judgement{session: s, verdict: nothingProven(b)}
 	}
-	if s.MustConfirm && b.end != Finished {
+	if b.unconfirmed() {
 		return judgement{session: s, verdict: Verdict(b.end)}
 	}
 	j := judgement{session: s, verdict: Recorded}
-	for _, k := range b.offered {
+	for _, k := range b.offered[:min(len(b.offered), s.recordable())] {
 		j.keys = append(j.keys, ConnectionKey{ID: newID(), Public: k, At: now})
 	}
 	j.session.Updated = now
@@ -99,8 +102,8 @@ func judgeCollect(s Session, b brought, now time.Time, newID func() string) judg
 func judgeVerify(s Session, b brought, now time.Time, newID func() string) judgement {
 	s.Keys = append([]Key(nil), s.Keys...) // the caller's stay as they were
 	proofs := listed(s, b.proofs)
-	if s.MustConfirm && b.end != Finished && len(proofs) > 0 {
-		return count(s, judgement{verdict: Verdict(b.end)}, now)
+	if b.unconfirmed() && len(proofs) > 0 {
+		return fail(s, judgement{verdict: Verdict(b.end)}, now)
 	}
 	j := judgement{keys: connectionKeys(s, proofs, newID)}
 	if !s.MultiConnection {
@@ -118,11 +121,7 @@ func judgeVerify(s Session, b brought, now time.Time, newID func() string) judge
 	default:
 		j.verdict = nothingProven(b)
 	}
-	if metBefore { // enough is proven already: no attempt counts against it
-		j.session = s
-		return j
-	}
-	return count(s, j, now)
+	return fail(s, j, now)
 }
 
 // judgeSingle: the rules are met in this one connection or not at all.
@@ -144,7 +143,7 @@ func judgeSingle(s Session, proofs []proof, j judgement, b brought, now time.Tim
 	default:
 		j.verdict = nothingProven(b)
 	}
-	return count(s, j, now)
+	return fail(s, j, now)
 }
 
 func nothingProven(b brought) Verdict {
@@ -154,16 +153,28 @@ func nothingProven(b brought) Verdict {
 	return NoMatch
 }
 
-// count counts an attempt and ends the session with the last one.
-func count(s Session, j judgement, now time.Time) judgement {
-	s.Attempts++
-	s.Updated = now
-	j.counted = true
-	if s.Attempts >= s.MaxAttempts {
-		s.Status, j.finished = Failed, true
-	}
+// fail counts an attempt that added nothing, and ends the session with the last one. Where enough is
+// proven already nothing is counted any more.
+func fail(s Session, j judgement, now time.Time) judgement {
 	j.session = s
+	if s.MultiConnection && s.Met() {
+		return j
+	}
+	j.counted = true
+	j.session.Attempts++
+	j.session.Updated = now
+	j.session, j.finished = exhausted(j.session)
 	return j
+}
+
+// exhausted ends a pending session that may be attempted no more and has not proven enough. It
+// reports whether it did.
+func exhausted(s Session) (Session, bool) {
+	if s.Kind != Verify || s.Status != Pending || s.Attempts < s.MaxAttempts || s.Met() {
+		return s, false
+	}
+	s.Status = Failed
+	return s, true
 }
 
 // listed keeps the proofs of keys that the session lists now: an update may have removed some.

@@ -153,6 +153,8 @@ func (s *Service) listKeys(before []Key, drafts []KeyDraft) ([]Key, error) {
 // check holds the invariants of a session, whatever door it came through.
 func (s Session) check(maxKeys int) error {
 	switch {
+	case s.Kind == Collect && len(s.Keys) > 0:
+		return fault.New(fault.Invalid, "a collect session lists no keys")
 	case s.Kind == Collect:
 		return nil
 	case len(s.Keys) < 1 || len(s.Keys) > maxKeys:
@@ -317,6 +319,7 @@ func (s *Service) change(ctx context.Context, by access.Caller, do access.Action
 			return Detail{}, known(err)
 		}
 	}
+	ended := false
 	after, err := s.Store.Change(ctx, id, func(was State) (Change, error) {
 		now := s.Now()
 		edited, err := edit(was.Session, now)
@@ -325,12 +328,13 @@ func (s *Service) change(ctx context.Context, by access.Caller, do access.Action
 		}
 		e := by.Event(now, do, edited.resource(), audit.Done)
 		e.Detail = edited.describe()
+		ended = edited.Final()
 		return s.changed(was, edited, now, e)
 	})
 	if err != nil {
 		return Detail{}, known(err)
 	}
-	s.afterChange(after)
+	s.afterChange(after, ended)
 	d, err := s.Store.DetailByID(ctx, projectID, kind, id)
 	return d, known(err)
 }
@@ -349,10 +353,10 @@ func (s *Service) changed(was State, edited Session, now time.Time, e audit.Even
 	return c, err
 }
 
-// afterChange wakes what waits for changes.
-func (s *Service) afterChange(session Session) {
+// afterChange wakes what waits for changes, and tells a change of the status.
+func (s *Service) afterChange(session Session, ended bool) {
 	s.Webhooks.Wake()
-	if session.Final() {
+	if ended {
 		s.observe(Event{Kind: session.Kind, What: "status", Status: session.Status})
 	}
 }

@@ -71,5 +71,6 @@ func (s *Service) edited(was Session, edit Edit, now time.Time) (Session, error)
 	if is.Kind == Verify && !is.MultiConnection && is.Met() { // kept proofs meet the rules that now hold
 		is.Status = Verified
 	}
+	is, _ = exhausted(is) // fewer attempts allowed than were made
 	return is, nil
 }

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,14 +38,14 @@ func (j Job) request(n int, now time.Time, userAgent string) (Request, error) {
 	d, w := j.Delivery, j.Webhook
 	body, err := json.Marshal(envelope{
 		Entity: d.Entity, ID: d.Owner, Event: d.Event, Webhook: d.Webhook, Invocation: d.ID,
-		TriggerTime: d.Triggered.UTC(), RequestTime: now.UTC().Truncate(time.Microsecond), Attempt: n, Payload: d.Payload,
+		TriggerTime: d.Triggered.UTC().Truncate(time.Microsecond), RequestTime: now.UTC().Truncate(time.Microsecond), Attempt: n, Payload: d.Payload,
 	})
 	if err != nil {
 		return Request{}, err
 	}
 	header := map[string][]string{"Content-Type": {"application/json"}, "User-Agent": {userAgent}}
-	for name, values := range w.Headers {
-		header[canonical(name)] = values
+	for name, values := range w.ownHeaders() {
+		header[name] = values
 	}
 	if w.Secret.Reveal() != "" {
 		if err := sign(header, w, d.ID, now, body); err != nil {
@@ -67,6 +69,18 @@ func sign(header map[string][]string, w Webhook, id string, now time.Time, body 
 	header["Webhook-Timestamp"] = []string{stamp}
 	header["Webhook-Signature"] = []string{"v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))}
 	return nil
+}
+
+// ownHeaders are the webhook's headers by their canonical names. Names that differ in case are one
+// field, its values in the order of the names as written; a name without values asks for nothing.
+func (w Webhook) ownHeaders() map[string][]string {
+	own := make(map[string][]string, len(w.Headers))
+	for _, name := range slices.Sorted(maps.Keys(w.Headers)) {
+		if values := w.Headers[name]; len(values) > 0 {
+			own[canonical(name)] = append(own[canonical(name)], values...)
+		}
+	}
+	return own
 }
 
 // canonical writes a header name the way HTTP/1.1 libraries do, so that a webhook's own Content-Type

@@ -95,7 +95,7 @@ func (s *Service) check(w Webhook) error {
 		return fault.Newf(fault.Invalid, "a webhook has 0 to %d retries", MaxRetries)
 	case w.InitialBackoff < 1 || w.InitialBackoff > MaxInitialBackoff:
 		return fault.Newf(fault.Invalid, "a webhook's initial back-off is 1 to %d seconds", MaxInitialBackoff)
-	case w.BackoffMultiplier < 1 || w.BackoffMultiplier > MaxMultiplier:
+	case !(w.BackoffMultiplier >= 1 && w.BackoffMultiplier <= MaxMultiplier): // NaN is neither
 		return fault.Newf(fault.Invalid, "a webhook's back-off multiplier is 1 to %g", MaxMultiplier)
 	}
 	return nil
@@ -159,21 +159,28 @@ func (s *Service) List(ctx context.Context, by access.Caller, f Filter) ([]Deliv
 	return s.Store.Deliveries(ctx, f)
 }
 
-// Show returns one delivery with its attempts.
+// ErrNoDelivery says that there is no such delivery, or that the caller may not know of it.
+var ErrNoDelivery = fault.New(fault.NotFound, "Delivery not found")
+
+// Show returns one delivery with its attempts. It reports ErrNoDelivery also to who may not read it.
 func (s *Service) Show(ctx context.Context, by access.Caller, id string) (Delivery, []Attempt, error) {
 	d, attempts, err := s.Store.Delivery(ctx, id)
-	if err != nil {
-		return Delivery{}, nil, err
+	if err == nil {
+		err = s.Access.Require(ctx, by, access.DeliveryRead, access.Within(d.Project, "delivery", id))
 	}
-	if err := s.Access.Require(ctx, by, access.DeliveryRead, access.Within(d.Project, "delivery", id)); err != nil {
+	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Denied) {
+		err = ErrNoDelivery
+	}
+	if err != nil {
 		return Delivery{}, nil, err
 	}
 	return d, attempts, nil
 }
 
-// Resend makes an ended delivery go out once more, under the same invocation id; the attempt number goes on.
+// Resend makes an ended delivery go out once more, under the same invocation id; the
+// attempt number goes on. It reports ErrNoDelivery also to who may not read it.
 func (s *Service) Resend(ctx context.Context, by access.Caller, id string) error {
-	d, _, err := s.Store.Delivery(ctx, id)
+	d, _, err := s.Show(ctx, by, id)
 	if err != nil {
 		return err
 	}

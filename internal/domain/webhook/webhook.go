@@ -16,11 +16,15 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -87,7 +91,7 @@ func CheckURL(text string, allowed func(netip.Addr) bool) error {
 		return fault.Newf(fault.Invalid, "expected length <= %d", MaxURL)
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https") || strings.ContainsFunc(text, isControl) {
+	if err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https") || !validPort(u.Port()) || !printable(text) {
 		return fault.New(fault.Invalid, "expected an http or https address")
 	}
 	if u.User != nil {
@@ -105,12 +109,20 @@ func CheckURL(text string, allowed func(netip.Addr) bool) error {
 // ErrForbiddenAddress says that the target is not one that Gatehouse may call.
 var ErrForbiddenAddress = fault.New(fault.Invalid, "target address is not allowed")
 
-func isControl(r rune) bool { return r < 0x20 || r == 0x7f }
+func printable(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
+}
 
-// literalAddress reads a host that is an IP address in its usual spelling. Odd spellings (octal, a bare
+// validPort admits every port there is, and none named.
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || (err == nil && n > 0)
+}
+
+// literalAddress reads a host that is an IP address in its usual spelling, also as a full name. Odd spellings (octal, a bare
 // number) are names for the resolver, whose answer the dialer checks.
 func literalAddress(host string) (netip.Addr, bool) {
-	addr, err := netip.ParseAddr(host)
+	addr, err := netip.ParseAddr(strings.TrimSuffix(host, "."))
 	return addr.WithZone(""), err == nil
 }
 
@@ -123,19 +135,20 @@ func CheckHeaders(headers map[string][]string) error {
 		return fault.Newf(fault.Invalid, "expected at most %d header names", MaxHeaderNames)
 	}
 	size := 0
-	for name, values := range headers {
-		lower := strings.ToLower(name)
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		values, lower := headers[name], strings.ToLower(name)
 		if !httpguts.ValidHeaderFieldName(name) {
 			return fault.New(fault.Invalid, "a header name is not valid")
 		}
 		if slices.Contains(refusedHeaders, lower) || strings.HasPrefix(lower, "proxy-") || strings.HasPrefix(lower, "webhook-") {
 			return fault.Newf(fault.Invalid, "header %s cannot be set", name)
 		}
+		size += len(name)
 		for _, value := range values {
 			if !httpguts.ValidHeaderFieldValue(value) {
 				return fault.Newf(fault.Invalid, "the value of header %s is not valid", name)
 			}
-			size += len(name) + len(value)
+			size += len(value)
 		}
 	}
 	if size > MaxHeaderBytes {
@@ -157,7 +170,10 @@ func secretKey(s secret.String) ([]byte, error) {
 	if !ok {
 		return nil, fault.New(fault.Invalid, "no whsec_ prefix")
 	}
-	return base64.StdEncoding.DecodeString(text)
+	if strings.ContainsAny(text, "\r\n") { // the decoder skips them
+		return nil, fault.New(fault.Invalid, "a line break")
+	}
+	return base64.StdEncoding.Strict().DecodeString(text)
 }
 
 // State is where a delivery stands.
