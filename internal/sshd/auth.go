@@ -1,0 +1,200 @@
+package sshd
+
+import (
+	"errors"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/keyproof"
+	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
+	"github.com/gatehouse-project/gatehouse/internal/fault"
+)
+
+// The actions under which this door's own refusals are recorded.
+const (
+	Login     access.Action = "ssh.login"     // no door behind a user name
+	Negotiate access.Action = "ssh.negotiate" // no common algorithm
+)
+
+const (
+	// maxFailures ends connections without an identifier (rule S7).
+	maxFailures = 6
+	// maxProven stops asking for more keys before the library's 128 requests run out: three for each key
+	// in the worst case, and one that must still be free to succeed.
+	maxProven = 50
+	// maxVersion is how much of a client's version line is kept.
+	maxVersion = 255
+	// maxName is how much of a refused user name is recorded.
+	maxName = 64
+)
+
+// errRefused is the door's one answer to whatever it refuses. Clients are told that it failed, not why.
+var errRefused = errors.New("refused")
+
+// bind looks at the first user name, which binds the connection, and returns the banner. The library
+// calls it at the first request of any method, before that request is judged.
+func (c *connection) bind(meta ssh.ConnMetadata) string {
+	c.user = meta.User()
+	route, ok := ParseRoute(c.user).(ProofRoute)
+	if !ok {
+		return ""
+	}
+	c.proof = true
+	attempt, err := c.server.Keyproof.Begin(c.ctx, route.Identifier, keyproof.Peer{
+		Caller: c.nobody(), ClientVersion: printable(meta.ClientVersion()),
+	})
+	switch {
+	case errors.Is(err, keyproof.ErrNotValid):
+		return fault.Text(err) + "\n"
+	case err != nil:
+		c.broken = true
+		c.server.Log.Error("begin attempt", "door", "sshd", "error", err)
+		return lineBroken + "\n"
+	}
+	c.attempt, c.done = attempt, make(chan struct{})
+	c.trying.Store(true)
+	go c.watch(attempt.Gone())
+	if banner := attempt.Session().Banner; banner != nil {
+		return plain(*banner) + "\n"
+	}
+	return ""
+}
+
+// authorise is asked by every method before it does anything; there is no other way to an attempt (rule
+// S13). It says no to a second user name, and where there is no open session.
+func (c *connection) authorise(meta ssh.ConnMetadata) (*keyproof.Attempt, error) {
+	if c.attempt == nil || meta.User() != c.user {
+		c.refuse(meta.User())
+		return nil, errRefused
+	}
+	c.asked = true
+	c.attempt.Connected(c.ctx)
+	return c.attempt, nil
+}
+
+// refuse records once that this connection asked in vain.
+func (c *connection) refuse(user string) {
+	if c.refused || c.broken {
+		return
+	}
+	c.refused = true
+	action, reason := Login, "no door behind this user name"
+	switch {
+	case user != c.user:
+		reason = "a second user name"
+	case c.proof:
+		action, reason = access.KeyproofAttempt, "not the code of an open session"
+	}
+	e := c.nobody().Event(c.server.Now(), action, access.Installation, audit.Refused)
+	e.Reason = reason
+	if c.proof { // not as name: guesses are folded together whatever they are
+		e = e.With("identifier_prefix", strings.ToLower(c.user[:shownOfIdentifier]))
+	} else {
+		e.Actor.Name = cut(oneLine(user), maxName)
+	}
+	c.record(e)
+}
+
+// offered answers whether the client should sign with a key. It proves nothing (rule S1): it is called
+// for a bare question, and before the signature is looked at. Certificates and odd keys end in
+// sshkey.Offered (rules S5 and S6).
+func (c *connection) offered(meta ssh.ConnMetadata, pub ssh.PublicKey) (*ssh.Permissions, error) {
+	attempt, err := c.authorise(meta)
+	if err != nil {
+		return nil, err
+	}
+	key, err := sshkey.Offered(pub)
+	if err != nil {
+		attempt.Saw()
+		return nil, errRefused
+	}
+	if !attempt.Wants(key) {
+		return nil, errRefused
+	}
+	return nil, nil
+}
+
+// verified hears of a key whose signature the library has verified on this connection: the only source
+// of proven keys (rule S1). No permissions are ever given, so nothing can waive the touch of a security
+// key (rule S4) or get lost on the way (rule S3).
+func (c *connection) verified(meta ssh.ConnMetadata, pub ssh.PublicKey, _ *ssh.Permissions, algorithm string) (*ssh.Permissions, error) {
+	attempt, err := c.authorise(meta)
+	if err != nil {
+		return nil, err
+	}
+	key, err := sshkey.Proven(pub, algorithm)
+	if err != nil {
+		attempt.Saw()
+		return nil, errRefused
+	}
+	c.proven++
+	if attempt.Prove(key) && c.proven < maxProven {
+		return nil, &ssh.PartialSuccessError{Next: ssh.ServerAuthCallbacks{
+			PublicKeyCallback: c.offered,
+			// dbclient and plink try each key once and then need another method to end with.
+			KeyboardInteractiveCallback: c.interactive,
+		}}
+	}
+	return nil, nil
+}
+
+// interactive asks nothing, and lets everybody in who names an open session: to be told how it went.
+// What was proven is not its business (rule S18).
+func (c *connection) interactive(meta ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+	_, refusal := c.authorise(meta)
+	if _, err := ask("", "", nil, nil); err != nil {
+		return nil, err
+	}
+	return nil, refusal
+}
+
+// answered hears of every request and its answer. It counts failures where keys are not unlimited (rule
+// S7), and notices keys that the library refuses by itself: DSA, SHA-1, unreadable ones.
+func (c *connection) answered(meta ssh.ConnMetadata, method string, err error) {
+	var more *ssh.PartialSuccessError
+	if err == nil || errors.As(err, &more) {
+		return
+	}
+	if method == "none" {
+		if c.nones++; c.nones == 1 { // how clients ask which methods there are
+			return
+		}
+	} else if method == "publickey" && !errors.Is(err, errRefused) {
+		if attempt, err := c.authorise(meta); err == nil {
+			attempt.Saw()
+		}
+	} else if method != "keyboard-interactive" && c.attempt == nil {
+		c.refuse(meta.User()) // methods that are not offered, such as password
+	}
+	if c.proof && meta.User() == c.user {
+		return
+	}
+	if c.failures++; c.failures >= maxFailures {
+		c.socket.Close()
+	}
+}
+
+// printable is a client's version line as it may be shown and stored.
+func printable(line []byte) string {
+	shown := []byte(string(line[:min(len(line), maxVersion)]))
+	for i, b := range shown {
+		if b < 0x20 || b > 0x7e {
+			shown[i] = '?'
+		}
+	}
+	return string(shown)
+}
+
+// cut shortens text to n characters.
+func cut(text string, n int) string {
+	for i := range text {
+		if n--; n < 0 {
+			return text[:i] + string(utf8.RuneError)
+		}
+	}
+	return text
+}

@@ -1,0 +1,246 @@
+package sshd
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/keyproof"
+	"github.com/gatehouse-project/gatehouse/internal/fault"
+)
+
+// connection is all that the door knows about one connection. It belongs to the connection's goroutine;
+// talk has it while that one waits.
+type connection struct {
+	server *Server
+	ctx    context.Context
+	socket net.Conn
+	began  time.Time
+
+	entered bool         // counted among those that have not authenticated
+	place   netip.Prefix // and where, once that is known
+	from    netip.Addr
+
+	keyed    bool   // the key exchange is over
+	user     string // the first user name, which binds the connection
+	proof    bool   // it has the form of an identifier
+	attempt  *keyproof.Attempt
+	trying   atomic.Bool   // attempt is there, for other goroutines
+	done     chan struct{} // closed at the end, for watch
+	broken   bool          // the session could not be looked up
+	refused  bool          // a refusal was recorded
+	asked    bool          // the client asked to authenticate on an open session
+	nones    int
+	failures int
+	proven   int
+
+	committed bool
+	result    keyproof.Result
+	failed    error
+	outcome   string
+}
+
+// serve is the life of one connection. A panic ends this connection and no other (rule S5).
+func (s *Server) serve(ctx context.Context, socket net.Conn) {
+	c := &connection{server: s, ctx: ctx, socket: socket, began: time.Now(), outcome: OutcomeLeft}
+	defer c.end()
+	s.keep(c)
+	if s.Hooks.Opened != nil {
+		s.Hooks.Opened()
+	}
+	c.run()
+}
+
+func (c *connection) run() {
+	s := c.server
+	if c.entered = s.waiting.enter(); !c.entered {
+		c.outcome = OutcomeTooMany
+		return
+	}
+	c.deadline(c.began.Add(s.Limits.Handshake))
+	c.from = addressOf(c.socket) // may wait for the PROXY header
+	place := host(c.from)
+	if !s.waiting.claim(place) {
+		c.outcome = OutcomeTooMany
+		return
+	}
+	c.place = place
+
+	config := s.config
+	config.PreAuthConnCallback = c.exchanged
+	config.BannerCallback = c.bind
+	config.PublicKeyCallback = c.offered
+	config.VerifiedPublicKeyCallback = c.verified
+	config.KeyboardInteractiveCallback = c.interactive
+	config.AuthLogCallback = c.answered
+	conn, channels, requests, err := ssh.NewServerConn(c.socket, &config)
+	c.leave()
+	if err != nil {
+		c.lost(err)
+		return
+	}
+	c.deadline(c.began.Add(s.Limits.Connection))
+	c.serveDesk(conn, channels, requests)
+}
+
+// deadline ends reads and writes of the socket at that moment, and the connection with them: the login
+// grace is no signal and no timer that could be late (rule S20).
+func (c *connection) deadline(at time.Time) {
+	if err := c.socket.SetDeadline(at); err != nil {
+		c.socket.Close()
+	}
+}
+
+// exchanged hears that the key exchange is over: from now on the client has time for touches and PINs.
+func (c *connection) exchanged(ssh.ServerPreAuthConn) {
+	c.keyed = true
+	until, last := time.Now().Add(c.server.Limits.Auth), c.began.Add(c.server.Limits.Connection)
+	if last.Before(until) {
+		until = last
+	}
+	c.deadline(until)
+}
+
+// leave gives the place among those who have not authenticated to somebody else.
+func (c *connection) leave() {
+	if c.entered {
+		c.entered = false
+		c.server.waiting.leave(c.place)
+	}
+}
+
+// lost settles a connection that ended before authentication did.
+func (c *connection) lost(err error) {
+	switch {
+	case !c.keyed:
+		c.outcome = OutcomeHandshake
+		c.handshakeFailed(err)
+	case c.asked:
+		// Whatever was proven counts all the same: BatchMode ends here.
+		c.commit(c.dropped())
+	case c.broken:
+		c.outcome = OutcomeFailed
+	case c.refused:
+		c.outcome = OutcomeRefused
+	}
+}
+
+// dropped is how an attempt ends that nobody can confirm any more.
+func (c *connection) dropped() keyproof.End {
+	if c.attempt.Session().MustConfirm {
+		return keyproof.Disconnected
+	}
+	return keyproof.Finished
+}
+
+func (c *connection) handshakeFailed(err error) {
+	reason := "protocol"
+	var none *ssh.AlgorithmNegotiationError
+	switch {
+	case errors.As(err, &none):
+		reason = "no common algorithm"
+		e := c.nobody().Event(c.server.Now(), Negotiate, access.Installation, audit.Refused)
+		e.Reason = "no common " + none.What
+		c.record(e)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		reason = "timeout"
+	}
+	if c.server.Hooks.HandshakeFailed != nil {
+		c.server.Hooks.HandshakeFailed(reason)
+	}
+}
+
+func (c *connection) nobody() access.Caller {
+	return access.NobodyAt(c.from, "sshd", c.server.Now())
+}
+
+// record stores a refusal, folded with others like it.
+func (c *connection) record(e audit.Event) {
+	if err := c.server.Audit.Refuse(c.ctx, e); err != nil {
+		c.server.Log.Error("record refusal", "door", "sshd", "error", err)
+	}
+}
+
+// commit ends the attempt in the domain, once.
+func (c *connection) commit(end keyproof.End) {
+	if c.committed {
+		return
+	}
+	c.committed = true
+	c.result, c.failed = c.attempt.Commit(c.ctx, end)
+	if fault.Is(c.failed, fault.NotFound) { // the session was deleted
+		c.result, c.failed = keyproof.Result{Verdict: keyproof.LostRace}, nil
+	}
+	c.outcome = string(c.result.Verdict)
+	if c.failed != nil {
+		c.outcome = OutcomeFailed
+		c.server.Log.Error("commit attempt", "door", "sshd", "session", c.attempt.Session().ID, "error", c.failed)
+	}
+}
+
+// watch closes the connection when its session is deleted.
+func (c *connection) watch(gone <-chan struct{}) {
+	select {
+	case <-gone:
+		c.socket.Close()
+	case <-c.done:
+	}
+}
+
+// guard ends the connection when one of its goroutines panics. It must be deferred itself.
+func (c *connection) guard() {
+	if p := recover(); p != nil {
+		c.panicked(p)
+	}
+}
+
+func (c *connection) panicked(p any) {
+	c.socket.Close()
+	c.server.Log.Error("panic", "door", "sshd", "address", c.from.String(), "panic", p, "stack", string(debug.Stack()))
+}
+
+// end gives back all that the connection took. It must be deferred itself.
+func (c *connection) end() {
+	if p := recover(); p != nil {
+		c.outcome = OutcomeFailed
+		c.panicked(p)
+	}
+	c.socket.Close()
+	c.leave()
+	if c.attempt != nil {
+		close(c.done)
+		c.attempt.End()
+	}
+	c.server.forget(c)
+	took := time.Since(c.began)
+	if c.server.Hooks.Closed != nil {
+		c.server.Hooks.Closed(c.outcome, took)
+	}
+	c.log(took)
+}
+
+// log writes the one line about an attempt. The identifier is a capability: its first characters do.
+func (c *connection) log(took time.Duration) {
+	if !c.asked {
+		c.server.Log.LogAttrs(c.ctx, slog.LevelDebug, "connection", slog.String("door", "sshd"),
+			slog.String("address", c.from.String()), slog.String("outcome", c.outcome), slog.Duration("took", took))
+		return
+	}
+	session := c.attempt.Session()
+	c.server.Log.LogAttrs(c.ctx, slog.LevelInfo, "key proof", slog.String("door", "sshd"),
+		slog.String("session", session.ID), slog.String("identifier", session.Identifier[:shownOfIdentifier]),
+		slog.String("address", c.from.String()), slog.String("outcome", c.outcome), slog.Duration("took", took))
+}
+
+// shownOfIdentifier is how many characters of an identifier may be written down.
+const shownOfIdentifier = 4
