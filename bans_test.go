@@ -3,7 +3,11 @@ package gatehouse_test
 import (
 	"fmt"
 	"go/ast"
+	"go/parser"
 	"go/token"
+	"maps"
+	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -323,7 +327,10 @@ var sqlStart = regexp.MustCompile(`(?i)^\s*(select\s|insert\s+into\s|update\s|de
 
 // builtSQL finds statements that are not constants: formatted, or joined with something that has no constant name.
 func builtSQL(f *sourceFile) []ast.Node {
-	constants := constantNames(f)
+	constants := constantNames(f.tree)
+	for _, sibling := range siblings(f) {
+		maps.Copy(constants, constantNames(sibling))
+	}
 	statements := make(map[string]bool) // variables that hold a statement
 	return collect(f.tree, func(n ast.Node) bool {
 		switch n := n.(type) {
@@ -391,11 +398,25 @@ func constant(e ast.Expr, names map[string]bool) bool {
 	return false
 }
 
-// constantNames lists the constants that a file declares. Statements keep to constants of their own file,
-// where a reader sees them whole.
-func constantNames(f *sourceFile) map[string]bool {
+// siblings returns the other files of the package: a statement may be put together from constants of the whole room.
+func siblings(f *sourceFile) []*ast.File {
+	paths, err := filepath.Glob(filepath.Join(filepath.FromSlash(path.Dir(f.path)), "*.go"))
+	if err != nil {
+		return nil
+	}
+	var trees []*ast.File
+	for _, name := range paths {
+		if tree, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution); err == nil && filepath.ToSlash(name) != f.path {
+			trees = append(trees, tree)
+		}
+	}
+	return trees
+}
+
+// constantNames lists the constants that a file declares.
+func constantNames(tree *ast.File) map[string]bool {
 	names := make(map[string]bool)
-	ast.Inspect(f.tree, func(n ast.Node) bool {
+	ast.Inspect(tree, func(n ast.Node) bool {
 		if declared, ok := n.(*ast.GenDecl); ok && declared.Tok == token.CONST {
 			for _, spec := range declared.Specs {
 				for _, name := range spec.(*ast.ValueSpec).Names {

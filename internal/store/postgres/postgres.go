@@ -7,12 +7,12 @@ package postgres
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -238,7 +238,12 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
+// jitter spreads d over half to one and a half of it, so that those who collided do not meet again.
+func jitter(d time.Duration) time.Duration {
+	var chance [1]byte
+	rand.Read(chance[:]) //nolint:errcheck // never fails: crypto/rand ends the program instead
+	return d/2 + d*time.Duration(chance[0])/256
+}
 
 // ForUpdate implements store.Engine.
 func (*Engine) ForUpdate() string { return " FOR UPDATE" }
