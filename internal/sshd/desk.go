@@ -197,7 +197,7 @@ func (d *desk) talk(out screen, agent bool) {
 		c.commit(d.answer(out.channel))
 		text = "\n"
 	}
-	said, exit := lines(c.result, c.failed, c.server.address(session.Identifier))
+	said, exit := lines(session.Kind, c.result, c.failed, c.server.address(session.Identifier))
 	if agent {
 		said = append(said, lineAgent)
 	}

@@ -62,7 +62,10 @@ func (l *lockedBuffer) String() string {
 
 var (
 	hostED  = sync.OnceValue(func() ssh.Signer { return newED() })
-	hostRSA = sync.OnceValue(func() ssh.Signer { return newRSA(2048) })
+	hostRSA = sync.OnceValue(func() ssh.Signer {
+		s, _ := ssh.NewSignerWithAlgorithms(newRSA(2048).(ssh.AlgorithmSigner), []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256})
+		return s
+	})
 )
 
 // open starts a door with limits as a test wants them.

@@ -10,6 +10,7 @@ import (
 const (
 	lineAgain     = "You can connect again with another key, or go back to the web page."
 	lineNoMatch   = "None of your keys matches. Try: ssh -o IdentitiesOnly=yes -i <key file> %s"
+	lineNoRecord  = "None of your keys can be recorded. Use an ed25519, ECDSA or RSA key (2048 bits or more), not a certificate."
 	lineNoKey     = "Your SSH client offered no key. Add one to your agent or use -i <key file>."
 	lineUsedUp    = "This code can no longer be used."
 	lineCancelled = "Cancelled. Nothing was recorded."
@@ -35,7 +36,7 @@ var fixedLines = map[keyproof.Verdict]string{
 
 // lines says how an attempt went and with which status the client's command exits. address is how to
 // connect: identifier@host, with a port where it is not 22.
-func lines(r keyproof.Result, failed error, address string) (said []string, exit uint32) {
+func lines(kind keyproof.Kind, r keyproof.Result, failed error, address string) (said []string, exit uint32) {
 	if failed != nil {
 		return []string{lineBroken}, 1
 	}
@@ -57,6 +58,9 @@ func lines(r keyproof.Result, failed error, address string) (said []string, exit
 		said = []string{fmt.Sprintf("%d of %d keys verified. All are needed.", len(r.Keys), r.Of)}
 	case keyproof.NoMatch:
 		said = []string{fmt.Sprintf(lineNoMatch, address)}
+		if kind == keyproof.Collect { // nothing has to match there
+			said = []string{lineNoRecord}
+		}
 	default:
 		line, ok := fixedLines[r.Verdict]
 		if !ok {

@@ -3,8 +3,10 @@ package sshd_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
@@ -20,12 +22,15 @@ type memory struct {
 	sessions    map[string]keyproof.Session
 	connections []keyproof.Connection
 	events      []audit.Event
-	broken      error // what every method reports, when set
+	broken      error       // what every method reports, when set
+	panics      atomic.Bool // ByIdentifier panics
 }
 
 var _ keyproof.Store = (*memory)(nil)
 
 var errUnknown = fault.New(fault.NotFound, "no such session")
+
+var errUnavailable = errors.New("store is away")
 
 func (m *memory) Insert(_ context.Context, s keyproof.Session, _ []webhook.Webhook, e audit.Event) error {
 	m.mu.Lock()
@@ -35,6 +40,9 @@ func (m *memory) Insert(_ context.Context, s keyproof.Session, _ []webhook.Webho
 }
 
 func (m *memory) ByIdentifier(_ context.Context, identifier string) (keyproof.State, error) {
+	if m.panics.Load() {
+		panic("planted panic")
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.broken != nil {
