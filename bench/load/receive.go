@@ -27,7 +27,7 @@ type receiver struct {
 }
 
 // Receive takes webhooks on a free port of 127.0.0.1, prints the address in a line of its own, and
-// tells at /received what it got, until the process is ended.
+// tells at /received what it got since the last POST of /reset, until the process is ended.
 func Receive() error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -40,6 +40,7 @@ func Receive() error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /received", r.tell)
 	mux.HandleFunc("POST /hook", r.take)
+	mux.HandleFunc("POST /reset", r.reset)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	return server.Serve(l)
 }
@@ -69,6 +70,13 @@ func (r *receiver) note(id string, at time.Time) {
 		r.got.Unique++
 		r.got.Last = at
 	}
+}
+
+func (r *receiver) reset(http.ResponseWriter, *http.Request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.got = Received{}
+	clear(r.seen)
 }
 
 func (r *receiver) tell(w http.ResponseWriter, _ *http.Request) {
