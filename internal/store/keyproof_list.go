@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"strings"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/keyproof"
 	"github.com/gatehouse-project/gatehouse/internal/page"
@@ -85,133 +86,211 @@ func moveCount(ctx context.Context, tx Tx, was keyproof.Session, to keyproof.Sta
 // List implements keyproof.Store: page and total are of one moment.
 func (s Keyproofs) List(ctx context.Context, f keyproof.Filter) (page.Page[keyproof.Session], error) {
 	p := page.Page[keyproof.Session]{Window: f.Window}
-	err := s.DB.ReadSnapshot(ctx, func(ctx context.Context, tx Tx) (err error) {
+	err := s.DB.ReadSnapshot(ctx, func(ctx context.Context, tx Tx) error {
+		sel, err := newSelection(ctx, tx, f)
+		if err != nil {
+			return err
+		}
 		p.Items = nil
-		if p.Total, err = total(ctx, tx, f); err != nil {
+		if p.Total, err = sel.total(ctx, tx); err != nil {
 			return fmt.Errorf("count sessions: %w", err)
 		}
-		p.Items, err = sessionsOf(ctx, tx, f, p.Total)
+		keys, err := sel.page(ctx, tx, p.Total)
+		if err != nil {
+			return fmt.Errorf("list sessions: %w", err)
+		}
+		p.Items, err = sessionsByKey(ctx, tx, keys)
 		return err
 	})
 	return p, err
 }
 
-// total returns how many sessions the filter selects. A filter by external id counts rows of its
-// index; all others add up the kept counts.
-func total(ctx context.Context, tx Tx, f keyproof.Filter) (int64, error) {
-	if f.ExternalID != nil {
-		q := selection(f)
-		return One(ctx, tx, Value[int64], `SELECT COUNT(*) FROM (`+q.text+`) found`, q.args...)
+// selection is a filter in terms of what is stored. A pending session whose time is up is stored as
+// pending and listed as expired: such sessions are few, as the sweeper ends them, and are read first.
+type selection struct {
+	keyproof.Filter
+	stored  []keyproof.Status // statuses of rows that match, sorted; empty is all
+	overdue []listKey         // pending rows that match as expired, or match not as pending; newest first
+}
+
+// listKey is a session's place in a list.
+type listKey struct {
+	id      string
+	created int64
+}
+
+func scanListKey(scan Scan) (k listKey, err error) {
+	err = scan(&k.id, &k.created)
+	return k, err
+}
+
+// newestFirst orders as lists do.
+func newestFirst(a, b listKey) int {
+	return cmp.Or(cmp.Compare(b.created, a.created), cmp.Compare(b.id, a.id))
+}
+
+func newSelection(ctx context.Context, tx Tx, f keyproof.Filter) (selection, error) {
+	sel := selection{Filter: f, stored: slices.Compact(slices.Sorted(slices.Values(f.Statuses)))}
+	if sel.has(keyproof.Pending) == sel.has(keyproof.Expired) {
+		return sel, nil // then it does not matter which of the two a session is
 	}
-	n := make(map[keyproof.Status]int64, 5)
+	var err error
+	sel.overdue, err = All(ctx, tx, scanListKey, overdueKeys, f.Project, string(f.Kind), Micros(f.Now), f.ExternalID == nil, f.ExternalID)
+	slices.SortFunc(sel.overdue, newestFirst)
+	return sel, err
+}
+
+// ORDER BY keeps both databases on the index by end, where overdue sessions lie together.
+const overdueKeys = `SELECT id, created FROM proof_sessions WHERE project = $1 AND kind = $2 AND open = TRUE AND ends <= $3
+	AND (CAST($4 AS BOOLEAN) OR external_id = $5) ORDER BY ends`
+
+func (s selection) has(status keyproof.Status) bool { return slices.Contains(s.stored, status) }
+
+// What query begins with.
+const (
+	countSessions = `SELECT COUNT(*) FROM proof_sessions WHERE project = $1 AND kind = $2`
+	listSessions  = `SELECT id, created FROM proof_sessions WHERE project = $1 AND kind = $2`
+)
+
+// query selects the rows that match by what is stored. Each of the first three cases has an index that
+// gives them in order, since sorting a million takes seconds; the service asks for no other.
+func (s selection) query(begin string) (text string, args []any) {
+	args = []any{s.Project, string(s.Kind)}
+	text = begin
+	if s.ExternalID != nil {
+		args = append(args, *s.ExternalID)
+		text += ` AND external_id = $3`
+	}
+	switch {
+	case len(s.stored) == 0:
+	case len(s.stored) == 1:
+		args = append(args, string(s.stored[0]))
+		text += fmt.Sprintf(` AND status = $%d`, len(args))
+	case slices.Equal(s.stored, []keyproof.Status{keyproof.Expired, keyproof.Failed}):
+		text += ` AND status IN ('failed', 'expired')` // as the index has it
+	default:
+		text += ` AND status IN (` + places(len(args)+1, len(s.stored)) + `)`
+		for _, status := range s.stored {
+			args = append(args, string(status))
+		}
+	}
+	if s.has(keyproof.Pending) && !s.has(keyproof.Expired) {
+		args = append(args, Micros(s.Now))
+		text += fmt.Sprintf(` AND (status <> 'pending' OR expires IS NULL OR expires > $%d)`, len(args))
+	}
+	return text, args
+}
+
+// total returns how many sessions match. For an external id it counts rows of its index; all else
+// adds up the kept counts.
+func (s selection) total(ctx context.Context, tx Tx) (int64, error) {
+	overdue := int64(len(s.overdue))
+	if s.ExternalID != nil {
+		text, args := s.query(countSessions)
+		n, err := One(ctx, tx, Value[int64], text, args...)
+		if s.has(keyproof.Expired) {
+			n += overdue
+		}
+		return n, err
+	}
 	var pending, verified, failed, completed, expired int64
 	err := tx.QueryRowContext(ctx, `SELECT CAST(COALESCE(SUM(pending), 0) AS BIGINT), CAST(COALESCE(SUM(verified), 0) AS BIGINT),
 		CAST(COALESCE(SUM(failed), 0) AS BIGINT), CAST(COALESCE(SUM(completed), 0) AS BIGINT), CAST(COALESCE(SUM(expired), 0) AS BIGINT)
-		FROM proof_counts WHERE project = $1 AND kind = $2`, f.Project, string(f.Kind)).Scan(&pending, &verified, &failed, &completed, &expired)
-	if err != nil {
-		return 0, err
+		FROM proof_counts WHERE project = $1 AND kind = $2`, s.Project, string(s.Kind)).Scan(&pending, &verified, &failed, &completed, &expired)
+	if err != nil || len(s.stored) == 0 {
+		return pending + verified + failed + completed + expired, err
 	}
-	if len(f.Statuses) == 0 {
-		return pending + verified + failed + completed + expired, nil
+	counts := map[keyproof.Status]int64{
+		keyproof.Pending: pending - overdue, keyproof.Expired: expired + overdue,
+		keyproof.Verified: verified, keyproof.Failed: failed, keyproof.Completed: completed,
 	}
-	due, err := One(ctx, tx, Value[int64], `SELECT COUNT(*) FROM proof_sessions
-		WHERE open = TRUE AND ends <= $1 AND project = $2 AND kind = $3`, Micros(f.Now), f.Project, string(f.Kind))
-	if err != nil {
-		return 0, err
+	var n int64
+	for _, status := range s.stored {
+		n += counts[status]
 	}
-	n[keyproof.Pending], n[keyproof.Expired] = pending-due, expired+due // the sweeper keeps them few
-	n[keyproof.Verified], n[keyproof.Failed], n[keyproof.Completed] = verified, failed, completed
-	var sum int64
-	for _, status := range distinct(f.Statuses) {
-		sum += n[status]
-	}
-	return sum, nil
+	return n, nil
 }
 
-func distinct(statuses []keyproof.Status) []keyproof.Status {
-	sorted := slices.Sorted(slices.Values(statuses))
-	return slices.Compact(sorted)
+// page returns the places of the sessions on the page, newest first.
+func (s selection) page(ctx context.Context, tx Tx, total int64) ([]listKey, error) {
+	offset, limit := s.Window.Offset, s.Window.Limit
+	switch {
+	case offset >= total:
+		return nil, nil
+	case len(s.overdue) == 0 || !s.has(keyproof.Expired):
+		return s.rows(ctx, tx, offset, limit, total)
+	}
+	// The overdue ones lie anywhere among the rows of the index, so at most all of them precede the
+	// page: read that many rows more before it, and merge.
+	extra := int64(len(s.overdue))
+	start := max(0, offset-extra)
+	rows, err := s.rows(ctx, tx, start, offset+limit-start, total-extra)
+	if err != nil {
+		return nil, err
+	}
+	before := 0 // overdue ones that precede what was read, where that is not the beginning
+	for start > 0 && before < len(s.overdue) && newestFirst(s.overdue[before], rows[0]) < 0 {
+		before++
+	}
+	merged := append(rows, s.overdue[before:]...)
+	slices.SortFunc(merged, newestFirst)
+	skip := offset - start - int64(before)
+	return merged[skip:min(skip+limit, int64(len(merged)))], nil
 }
 
-// sessionsOf reads the page. The ids come from an index alone; a page beyond the middle is reached
-// from the other end, which halves the longest way.
-func sessionsOf(ctx context.Context, tx Tx, f keyproof.Filter, total int64) ([]keyproof.Session, error) {
-	offset, limit, order := f.Window.Offset, min(f.Window.Limit, total-f.Window.Offset), newestFirst
+// rows reads places from the index. What lies beyond the middle is reached from the other end, which
+// halves the longest way.
+func (s selection) rows(ctx context.Context, tx Tx, offset, limit, total int64) ([]listKey, error) {
+	limit = min(limit, total-offset)
 	if limit <= 0 {
 		return nil, nil
 	}
-	if offset > total/2 {
-		offset, order = total-offset-limit, oldestFirst
+	text, args := s.query(listSessions)
+	order := ` ORDER BY created DESC, id DESC`
+	backwards := offset > total/2
+	if backwards {
+		offset, order = total-offset-limit, ` ORDER BY created, id`
 	}
-	q := selection(f)
-	q.add(order+` LIMIT `, limit)
-	q.add(` OFFSET `, offset)
-	rows, err := All(ctx, tx, scanSession, pageBegin+q.text+pageEnd, q.args...)
-	sessions := make([]keyproof.Session, len(rows))
-	for i, row := range rows {
-		sessions[i] = row.Session
+	text += order + fmt.Sprintf(` LIMIT $%d OFFSET $%d`, len(args)+1, len(args)+2)
+	keys, err := All(ctx, tx, scanListKey, text, append(args, limit, offset)...)
+	if backwards {
+		slices.Reverse(keys)
 	}
-	return sessions, err
+	return keys, err
 }
 
-const (
-	newestFirst = ` ORDER BY created DESC, id DESC`
-	oldestFirst = ` ORDER BY created, id`
-	pageBegin   = `SELECT ` + sessionColumns + ` FROM (`
-	pageEnd     = `) found JOIN proof_sessions s ON s.id = found.id ORDER BY found.created DESC, found.id DESC`
-)
+// sessionsMany selects up to page.MaxLimit sessions by id; the last id fills what is left.
+var sessionsMany = sessionsByID + places(1, page.MaxLimit) + `)`
 
-// query is a statement put together from constants, with its parameters.
-type query struct {
-	text string
-	args []any
+const sessionsByID = `SELECT ` + sessionColumns + ` FROM proof_sessions s WHERE s.id IN (`
+
+// places lists n parameters, the first with that number.
+func places(first, n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf("$%d", first+i)
+	}
+	return strings.Join(list, ", ")
 }
 
-// add appends constant text that ends where a parameter belongs.
-func (q *query) add(text string, value any) {
-	q.args = append(q.args, value)
-	q.text += text + fmt.Sprintf("$%d", len(q.args))
-}
-
-// selection selects id and created of the sessions that match. For each status it has a part of its
-// own, which an index gives in order: sorting a million rows takes seconds, merging lists does not.
-func selection(f keyproof.Filter) query {
-	q := query{args: []any{f.Project, string(f.Kind)}}
-	where := ` WHERE project = $1 AND kind = $2`
-	if f.ExternalID != nil {
-		q.args = append(q.args, *f.ExternalID)
-		where += ` AND external_id = $3`
-	}
-	statuses := distinct(f.Statuses)
-	if len(statuses) == 0 {
-		q.text = sessionIDs + where
-		return q
-	}
-	for i, status := range statuses {
-		if i > 0 {
-			q.text += ` UNION ALL `
+// sessionsByKey reads the rows of a page, in its order.
+func sessionsByKey(ctx context.Context, tx Tx, keys []listKey) ([]keyproof.Session, error) {
+	sessions := make([]keyproof.Session, 0, len(keys))
+	for chunk := range slices.Chunk(keys, page.MaxLimit) {
+		ids := make([]any, page.MaxLimit)
+		for i := range ids {
+			ids[i] = chunk[min(i, len(chunk)-1)].id
 		}
-		q.text += sessionIDs + where
-		switch status {
-		case keyproof.Pending:
-			q.add(` AND status = 'pending' AND (expires IS NULL OR expires > `, Micros(f.Now))
-			q.text += `)`
-		case keyproof.Expired:
-			q.text += ` AND status = 'expired' UNION ALL ` + overdueIDs + where
-			q.add(overdue, Micros(f.Now))
-			q.text += overdueEnd
-		default:
-			q.add(` AND status = `, string(status))
+		rows, err := All(ctx, tx, scanSession, sessionsMany, ids...)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			sessions = append(sessions, row.Session)
 		}
 	}
-	return q
+	slices.SortFunc(sessions, func(a, b keyproof.Session) int {
+		return newestFirst(listKey{a.ID, Micros(a.Created)}, listKey{b.ID, Micros(b.Created)})
+	})
+	return sessions, nil
 }
-
-// Pending sessions whose time is up are few, as the sweeper expires them, and lie together in the
-// index by end. ORDER BY and LIMIT keep both databases from looking for them among all pending ones.
-const (
-	sessionIDs = `SELECT id, created FROM proof_sessions`
-	overdueIDs = `SELECT id, created FROM (SELECT id, created FROM proof_sessions`
-	overdue    = ` AND open = TRUE AND ends <= `
-	overdueEnd = ` ORDER BY ends LIMIT 1000000000) overdue`
-)

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/webhook"
@@ -130,13 +129,9 @@ func giveUp(ctx context.Context, tx Tx, c candidate, now time.Time) error {
 // leaseBatch is how many deliveries one statement leases; the last id fills what is left.
 const leaseBatch = 32
 
-var leaseMany = func() string {
-	places := make([]string, leaseBatch)
-	for i := range places {
-		places[i] = fmt.Sprintf("$%d", i+3)
-	}
-	return `UPDATE webhook_deliveries SET holder = $1, leased = $2 WHERE id IN (` + strings.Join(places, ", ") + `)` //nolint:gosec // numbers of parameters, no values
-}()
+var leaseMany = leaseWhere + places(3, leaseBatch) + `)`
+
+const leaseWhere = `UPDATE webhook_deliveries SET holder = $1, leased = $2 WHERE id IN (`
 
 func leaseTo(ctx context.Context, tx Tx, holder string, until time.Time, jobs []webhook.Job) error {
 	for len(jobs) > 0 {

@@ -60,6 +60,7 @@ CREATE TABLE proof_sessions (
 CREATE UNIQUE INDEX proof_sessions_identifier_key ON proof_sessions (identifier);
 CREATE INDEX proof_sessions_list ON proof_sessions (project, kind, created, id);
 CREATE INDEX proof_sessions_status ON proof_sessions (project, kind, status, created, id, expires);
+CREATE INDEX proof_sessions_lost ON proof_sessions (project, kind, created, id) WHERE status IN ('failed', 'expired');
 CREATE INDEX proof_sessions_external ON proof_sessions (project, kind, external_id, created, id) WHERE external_id IS NOT NULL;
 CREATE INDEX proof_sessions_ends ON proof_sessions (open, ends, project, kind) WHERE ends IS NOT NULL;
 
