@@ -210,13 +210,16 @@ func Identifier(user string) (string, bool) {
 	if len(user) != IdentifierLength {
 		return "", false
 	}
-	lower := strings.ToLower(user)
-	for i := range len(lower) {
+	lower := []byte(user)
+	for i, c := range lower {
+		if 'A' <= c && c <= 'Z' { // ASCII alone: Unicode has other letters whose lower case is k
+			lower[i] = c + 'a' - 'A'
+		}
 		if strings.IndexByte(crockford, lower[i]) < 0 {
 			return "", false
 		}
 	}
-	return lower, true
+	return string(lower), true
 }
 
 // State is what a rule looks at: the session and its webhooks at the moment of the change.
