@@ -221,12 +221,22 @@ type Result struct {
 	Exit           int
 }
 
-// Run runs a program with its input and returns how it ended.
+// Run runs a program and returns how it ended. Its input is input, or cmd.Stdin where that is set.
 func Run(tb testing.TB, cmd *exec.Cmd, input string) Result {
 	tb.Helper()
 	var out, errs bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &errs
-	err := cmd.Run()
+	if cmd.Stdin == nil {
+		cmd.Stdin = strings.NewReader(input)
+	}
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Start()
+	if err == nil {
+		late := time.AfterFunc(2*peers.Patience, func() { _ = cmd.Process.Kill() })
+		err = cmd.Wait()
+		if !late.Stop() {
+			tb.Fatalf("%s did not end\n%s%s", cmd.Path, out.String(), errs.String())
+		}
+	}
 	if _, exited := err.(*exec.ExitError); err != nil && !exited { //nolint:errorlint // exec returns it bare
 		tb.Fatalf("run %s: %v", cmd.Path, err)
 	}
