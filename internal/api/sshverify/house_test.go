@@ -52,7 +52,7 @@ type house struct {
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	h := &house{log: &logBuffer{}, clock: &clock{now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)}}
+	h := &house{log: &logBuffer{}, clock: &clock{now: time.Date(2026, 11, 22, 8, 59, 58, 0, time.UTC)}}
 	h.build(openStore(t), newSealer(t))
 	mux, err := api.Mount(h.dialect.Owner())
 	must(t, err)
@@ -105,7 +105,7 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 	}
 }
 
-// furnish makes two projects, with a key each and one that has expired.
+// furnish makes two projects, with a key each and one that has expired. It is nine o'clock then.
 func (h *house) furnish(t *testing.T) {
 	t.Helper()
 	ctx, by := t.Context(), h.owner()

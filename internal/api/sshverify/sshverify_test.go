@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -175,6 +176,29 @@ func TestList_caps_a_page_at_100(t *testing.T) {
 		if got := fmt.Sprintf("%d items of %d at %d+%d, more %t", len(p.Items), p.Total, p.Offset, p.Limit, p.HasMore); got != want {
 			t.Errorf("%q: %s, want %s", query, got, want)
 		}
+	}
+}
+
+// Rule F10: the identifier is the right to try, and the wire leaves it 80 bits of the system's randomness.
+func TestIdentifiers_are_random(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	seen, letters := map[string]bool{}, map[rune]bool{}
+	for range 60 {
+		var made struct {
+			Identifier string `json:"connection_identifier"`
+		}
+		must(t, json.Unmarshal(h.call("POST", "/api/v1/ssh/collect/sessions/", "").Body.Bytes(), &made))
+		if !regexp.MustCompile(`^[0-9a-hjkmnp-tv-z]{16}$`).MatchString(made.Identifier) || seen[made.Identifier] {
+			t.Fatalf("%q, after %d others", made.Identifier, len(seen))
+		}
+		seen[made.Identifier] = true
+		for _, letter := range made.Identifier {
+			letters[letter] = true
+		}
+	}
+	if len(letters) != 32 { // by chance once in 10^12 runs
+		t.Errorf("960 letters are of %d kinds", len(letters))
 	}
 }
 
