@@ -42,7 +42,7 @@ const sessionForUpdate = `SELECT ` + sessionColumns + ` FROM proof_sessions s WH
 func (s Keyproofs) apply(ctx context.Context, tx Tx, was keyproof.Session, c keyproof.Change) error {
 	if c.Session != nil {
 		if err := updateSession(ctx, tx, was, *c.Session); err != nil {
-			return fmt.Errorf("update session: %w", err)
+			return fmt.Errorf("change session: %w", err)
 		}
 	}
 	if c.Connection != nil {
@@ -52,7 +52,7 @@ func (s Keyproofs) apply(ctx context.Context, tx Tx, was keyproof.Session, c key
 			err = fmt.Errorf("session %s has no connection %s", was.ID, c.Connection.ID)
 		}
 		if err != nil {
-			return fmt.Errorf("update connection: %w", err)
+			return fmt.Errorf("change connection: %w", err)
 		}
 	}
 	if err := insertDeliveries(ctx, tx, c.Deliveries...); err != nil {

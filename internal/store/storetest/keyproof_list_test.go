@@ -1,6 +1,7 @@
 package storetest_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -8,11 +9,107 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/gatehouse-project/gatehouse/internal/domain/keyproof"
 	"github.com/gatehouse-project/gatehouse/internal/page"
 	"github.com/gatehouse-project/gatehouse/internal/store"
 	"github.com/gatehouse-project/gatehouse/internal/store/storetest"
 )
+
+// TestKeyproofList_is_what_a_plain_filter_gives compares pages and totals with a filter in memory, for
+// random sessions, statuses, windows and moments.
+func TestKeyproofList_is_what_a_plain_filter_gives(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		s := proofs(t, db)
+		all := randomSessions(t, s)
+		rapid.Check(t, func(r *rapid.T) {
+			f := randomFilter(r)
+			want := plainFilter(all, f)
+			got, err := s.List(t.Context(), f)
+			if err != nil {
+				r.Fatal(err)
+			}
+			if got.Total != int64(len(want)) {
+				r.Fatalf("%+v: total %d, want %d", f, got.Total, len(want))
+			}
+			from := min(f.Window.Offset, got.Total)
+			if ids, page := idsOf(got.Items), idsOf(want[from:min(from+f.Window.Limit, got.Total)]); !slices.Equal(ids, page) {
+				r.Fatalf("%+v:\npage %v\nwant %v", f, ids, page)
+			}
+		})
+	})
+}
+
+// randomSessions inserts sixty sessions of two kinds, of which some were ended by a change.
+func randomSessions(t *testing.T, s store.Keyproofs) []keyproof.Session {
+	t.Helper()
+	statuses := []keyproof.Status{keyproof.Pending, keyproof.Pending, keyproof.Verified, keyproof.Failed, keyproof.Expired, keyproof.Completed}
+	var all []keyproof.Session
+	for n := range 60 {
+		is := newSession(t)
+		is.Created = start.Add(time.Duration(n/3) * time.Second) // three of one moment: then the id decides
+		is.Kind = []keyproof.Kind{keyproof.Verify, keyproof.Verify, keyproof.Collect}[n%3]
+		if n%4 == 0 {
+			name := fmt.Sprint("user ", n%8)
+			is.ExternalID = &name
+		}
+		if n%5 != 0 {
+			is.Expires = start.Add(time.Duration(n*7%40) * time.Minute)
+		}
+		insertSession(t, s, is)
+		if status := statuses[n*5%7%6]; status != keyproof.Pending {
+			ended, err := s.Change(t.Context(), is.ID, func(was keyproof.State) (keyproof.Change, error) {
+				was.Session.Status = status
+				return keyproof.Change{Session: &was.Session}, nil
+			})
+			must(t, err)
+			is = ended
+		}
+		all = append(all, is)
+	}
+	return all
+}
+
+func randomFilter(r *rapid.T) keyproof.Filter {
+	f := keyproof.Filter{
+		Project: "p", Kind: rapid.SampledFrom([]keyproof.Kind{keyproof.Verify, keyproof.Collect}).Draw(r, "kind"),
+		Statuses: rapid.SliceOfDistinct(rapid.SampledFrom([]keyproof.Status{
+			keyproof.Pending, keyproof.Verified, keyproof.Failed, keyproof.Expired, keyproof.Completed,
+		}), func(s keyproof.Status) keyproof.Status { return s }).Draw(r, "statuses"),
+		Window: page.Of(rapid.Int64Range(0, 45).Draw(r, "offset"), rapid.Int64Range(1, 20).Draw(r, "limit")),
+		Now:    start.Add(time.Duration(rapid.IntRange(-1, 41).Draw(r, "minutes")) * time.Minute),
+	}
+	if rapid.Bool().Draw(r, "external") {
+		name := rapid.SampledFrom([]string{"user 0", "user 4", "nobody", ""}).Draw(r, "external id")
+		f.ExternalID = &name
+	}
+	return f
+}
+
+func plainFilter(all []keyproof.Session, f keyproof.Filter) []keyproof.Session {
+	var found []keyproof.Session
+	for _, s := range all {
+		wanted := len(f.Statuses) == 0 || slices.Contains(f.Statuses, s.At(f.Now))
+		named := f.ExternalID == nil || (s.ExternalID != nil && *s.ExternalID == *f.ExternalID)
+		if s.Kind == f.Kind && wanted && named {
+			found = append(found, s)
+		}
+	}
+	slices.SortFunc(found, func(a, b keyproof.Session) int {
+		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(b.ID, a.ID))
+	})
+	return found
+}
+
+func idsOf(sessions []keyproof.Session) []string {
+	ids := make([]string, len(sessions))
+	for i, s := range sessions {
+		ids[i] = s.ID
+	}
+	return ids
+}
 
 // fill makes a project with n verify sessions: one in ten pending, some overdue, the rest spread over
 // the other statuses. It speaks SQL that both databases read, since a million verbs would take an hour.
