@@ -65,6 +65,17 @@ func TestDescribe_can_be_written_and_its_references_lead_somewhere(t *testing.T)
 	}
 }
 
+// People paste the example of the page: it must be a key, and one that nobody here can sign for.
+func TestDescribe_shows_a_key_that_is_one(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	example := describe(h).Components.Schemas.Map()["VerifyKeyCreate"].Properties["public_key"].Examples[0]
+	if strings.HasPrefix(example.(string), h.vars()["laptop"]) {
+		t.Error("the example's private key is known")
+	}
+	h.made(t, "/api/v1/ssh/verify/sessions/", `{"keys":[{"public_key":"`+example.(string)+`"}]}`)
+}
+
 // What is answered has exactly the members that are described, of the described types.
 func TestDescribe_is_true_of_answers(t *testing.T) {
 	t.Parallel()
