@@ -117,7 +117,6 @@ func (d *deliverer) enter(ctx context.Context) bool {
 
 func (d *deliverer) leave() { <-d.places }
 
-
 // sendInOrder sends the events of one webhook one after the other. What it cannot start while its
 // lease is sure to hold, it gives back together with all that stands behind.
 func (d *deliverer) sendInOrder(ctx context.Context, webhook string) {
