@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,8 +53,6 @@ func (p *panel) Write(text []byte) (int, error) {
 	_, err := p.out.Write(text)
 	return n, err
 }
-
-func (p *panel) writer() io.Writer { return p }
 
 func (p *panel) width() int {
 	w, _, err := term.GetSize(fd(p.out))
@@ -123,20 +120,24 @@ func (p *panel) prose(style, indent, text string) {
 func (p *panel) row(mark, name, value, remark string) {
 	const indent = 18 // of values, with the margin
 	value, remark = clean(value), clean(remark)
-	head := fmt.Sprintf(" %s %-11s  ", mark, name)
-	space := strings.Repeat(" ", indent-2)
+	head := " " + p.marked(mark) + fmt.Sprintf(" %-11s  ", name)
 	if room := p.width() - indent; remark != "" && utf8.RuneCountInString(value+remark)+4 > room {
-		p.say(p.headed(head, name) + value)
-		p.say(space + p.paint(dim, remark))
+		p.say(head + value)
+		p.say(strings.Repeat(" ", indent-2) + p.paint(dim, remark))
 		return
 	}
-	p.say(p.headed(head, name) + value + "   " + p.paint(dim, remark))
+	p.say(head + value + "   " + p.paint(dim, remark))
 }
 
-// headed paints the mark of a line by what it says.
-func (p *panel) headed(head, _ string) string {
-	head = strings.Replace(head, p.marks.good, p.paint(green, p.marks.good), 1)
-	return strings.Replace(head, " "+p.marks.bad+" ", " "+p.paint(red, p.marks.bad)+" ", 1)
+// marked paints a mark by what it says.
+func (p *panel) marked(mark string) string {
+	switch mark {
+	case p.marks.good:
+		return p.paint(green, mark)
+	case p.marks.bad:
+		return p.paint(red, mark)
+	}
+	return mark
 }
 
 func (p *panel) begin(d *demo) {
@@ -190,17 +191,22 @@ func (p *panel) question(q question) {
 		p.prose("", "   ", q.about)
 	}
 	p.row(" ", "request", "POST "+sessionsPath(q.kind), "session "+q.session.ID)
-	p.prose(dim, "   ", q.curl)
+	p.command(dim, q.curl)
 	p.heading("Your turn. In another terminal, type:")
 	p.say("")
-	for i, part := range p.fold(q.ssh) {
-		p.say("   " + strings.Repeat("  ", min(i, 1)) + p.paint(bold, clean(part)))
-	}
+	p.command(bold, q.ssh)
 	p.say("")
 	if !p.moves {
 		p.say("   " + p.hint())
 	}
 	p.waiting(0)
+}
+
+// command writes a command on lines that fit.
+func (p *panel) command(style string, words []string) {
+	for i, part := range p.fold(words) {
+		p.say("   " + strings.Repeat("  ", min(i, 1)) + p.paint(style, clean(part)))
+	}
 }
 
 // fold breaks a command into lines that fit and can still be pasted.
@@ -243,9 +249,9 @@ func (p *panel) event(h hook, name string) {
 	case "new_connection":
 		what, value = "connection", "from "+h.Payload.Address+" with "+strings.TrimPrefix(h.Payload.Client, "SSH-2.0-")
 	case "verified":
-		mark, what, value = p.marks.good, "proof", h.Payload.Fingerprint+" "+name
+		mark, what, value = p.marks.good, "proof", h.Payload.Fingerprint
 	case "key_collected":
-		what, value = "offer", h.Payload.Fingerprint+" "+name
+		what, value = "offer", h.Payload.Fingerprint
 	case "failed_attempt":
 		mark, what, value = p.marks.bad, "failed", strings.ReplaceAll(h.Payload.Reason, "_", " ")
 	case "status_changed":
@@ -257,7 +263,10 @@ func (p *panel) event(h hook, name string) {
 			mark = p.marks.bad
 		}
 	}
-	p.row(mark, what, value, "webhook "+h.Event+": "+receipt(h))
+	if name != "" {
+		name = shorten(name, 24) + ", "
+	}
+	p.row(mark, what, value, name+"webhook "+h.Event+": "+receipt(h))
 }
 
 func (p *panel) ended(path string, s session) {
@@ -272,8 +281,8 @@ func (p *panel) ended(path string, s session) {
 	}
 	p.say("")
 	p.say(" " + verdict)
-	p.row(" ", "GET", path, "")
-	p.row(" ", "status: "+clean(s.Status), "", fmt.Sprintf("%s, %s", count(len(s.Connections), "connection"), count(s.proven(), "key")))
+	p.say("   GET " + clean(path))
+	p.say("   " + clean(fmt.Sprintf("status: %s, %s, %s", s.Status, count(len(s.Connections), "connection"), count(s.proven(), "key"))))
 }
 
 func (p *panel) menu(d *demo) {
@@ -302,22 +311,32 @@ func (p *panel) menu(d *demo) {
 
 func (p *panel) api(d *demo) {
 	p.heading("The API, with curl")
-	for _, call := range [][2]string{
-		{"who is this key?", d.curl("", "/api/v1/auth/info/")},
-		{"the sessions, newest first", d.curl("", sessionsPath("verify")+"?limit=5")},
-		{"ask for another one", d.curl("--json @"+filepath.Join(d.dir, "verify.json"), sessionsPath("verify"))},
+	for _, call := range []struct {
+		what string
+		line []string
+	}{
+		{"What is this key?", d.curl("/api/v1/auth/info/")},
+		{"The sessions, newest first", d.curl(sessionsPath("verify"), "-G -d limit=5")},
+		{"Ask for one more; its webhooks show here", d.curl(sessionsPath("verify"), "--json @"+filepath.Join(d.dir, "verify.json"))},
 	} {
 		p.say("")
-		p.prose("", "   ", call[0])
-		p.prose(bold, "   ", call[1])
+		p.prose("", "   ", call.what)
+		p.command(bold, call.line)
 	}
 	p.say("")
 	p.prose("", "   ", "Every call is described at "+d.url()+"/docs")
 }
 
-func (p *panel) ran(command string) {
+// ran shows a command and what it printed: a table cut at the edge of the screen, and notes that wrap.
+func (p *panel) ran(command []string, out, notes string) {
 	p.say("")
-	p.say(p.paint(bold, "$ "+clean(command)))
+	p.command(bold, append([]string{"$"}, command...))
+	for line := range strings.Lines(out) {
+		p.say("   " + shorten(strings.TrimRight(line, "\n"), p.width()-6))
+	}
+	for line := range strings.Lines(notes) {
+		p.prose(dim, "   ", strings.TrimRight(line, "\n"))
+	}
 }
 
 func (p *panel) trouble(err error) {

@@ -22,9 +22,8 @@ type view interface {
 	ended(path string, s session)
 	menu(d *demo)
 	api(d *demo)
-	ran(command string)
+	ran(command []string, out, notes string)
 	trouble(err error)
-	writer() io.Writer
 }
 
 // screen is where a demo is seen, and what is typed there.
@@ -113,7 +112,7 @@ func (l *lines) begin(d *demo) {
 
 func (l *lines) question(q question) {
 	l.fact("session", "%s", q.session.ID)
-	l.fact("curl", "%s", q.curl)
+	l.fact("curl", "%s", strings.Join(q.curl, " "))
 	l.fact("ssh", "%s", strings.Join(q.ssh, " "))
 }
 
@@ -151,9 +150,8 @@ func (l *lines) menu(d *demo) {
 	l.fact("serving", "until SIGINT or SIGTERM")
 }
 
-func (l *lines) waiting(time.Duration) {}
-func (l *lines) skipped()              {}
-func (l *lines) api(*demo)             {}
-func (l *lines) ran(string)            {}
-func (l *lines) trouble(err error)     { l.fact("trouble", "%s", err) }
-func (l *lines) writer() io.Writer     { return l.w }
+func (l *lines) waiting(time.Duration)       {}
+func (l *lines) skipped()                    {}
+func (l *lines) api(*demo)                   {}
+func (l *lines) ran(_ []string, _, _ string) {}
+func (l *lines) trouble(err error)           { l.fact("trouble", "%s", err) }

@@ -56,8 +56,8 @@ func (s session) proven() int {
 type question struct {
 	wish
 	session
-	path string // of the session in the API
-	curl string // the same request by hand
+	path string   // of the session in the API
+	curl []string // the same request by hand, in parts that may stand on lines of their own
 	ssh  []string
 }
 
@@ -159,11 +159,11 @@ func strangersKey() (ownKey, error) {
 
 // command runs another command of this program on the demo's data, as the person could.
 func (d *demo) command(ctx context.Context, args ...string) {
-	d.view.ran(d.program() + " " + strings.Join(args, " ") + " --data " + d.data())
-	p := *d.p
-	out := d.view.writer()
-	p.out, p.err, p.env = out, out, nil
-	p.run(ctx, append(args, "--data", d.data()))
+	args = append(args, "--data", d.data())
+	var table, notes bytes.Buffer
+	p := &process{in: strings.NewReader(""), out: &table, err: &notes, name: d.p.name, now: d.p.now}
+	p.run(ctx, args)
+	d.view.ran(append([]string{d.program()}, args...), table.String(), notes.String())
 }
 
 // prove asks for a session and shows what happens until it has ended, the person goes on, or ctx ends.
@@ -230,15 +230,16 @@ func (d *demo) ask(ctx context.Context, w wish) (question, error) {
 		return q, err
 	}
 	q.path = sessionsPath(w.kind) + q.session.ID + "/"
-	q.curl = d.curl("--json @"+file, sessionsPath(w.kind))
+	q.curl = d.curl(sessionsPath(w.kind), "--json @"+file)
 	q.ssh, err = d.sshLine(q.session.Identifier)
 	return q, err
 }
 
 // curl is a request to the API by hand. The key lies in a file, so that the line is short and the key in
 // no shell history.
-func (d *demo) curl(options, path string) string {
-	return strings.Join(strings.Fields(fmt.Sprintf(`curl -sS -H "x-api-key: $(cat %s)" %s %s`, filepath.Join(d.dir, "api-key"), options, d.url()+path)), " ")
+func (d *demo) curl(path string, options ...string) []string {
+	line := []string{"curl -sS", fmt.Sprintf(`-H "x-api-key: $(cat %s)"`, filepath.Join(d.dir, "api-key"))}
+	return append(append(line, options...), d.url()+path)
 }
 
 // body is the request of a session.
