@@ -65,9 +65,10 @@ func measure() int {
 	quick := flag.Bool("quick", false, "one short round of each, to see that it works; figures mean little and are not written")
 	rounds := flag.Int("rounds", 3, "rounds of each comparison")
 	lasting := flag.Duration("time", 5*time.Second, "length of a round")
+	binary := flag.String("binary", "", "a gatehouse to measure, instead of one built from this tree")
 	profile := flag.String("profile", "", "directory for CPU profiles of the servers, taken with perf")
 	flag.Parse()
-	r := &run{rounds: *rounds, lasting: *lasting, profile: *profile}
+	r := &run{rounds: *rounds, lasting: *lasting, profile: *profile, binary: *binary}
 	if *quick {
 		r.rounds, r.lasting, r.quick = 1, 2*time.Second, true
 	}
