@@ -77,12 +77,16 @@ func Agent(tb testing.TB, keys ...KeyFile) string {
 		}
 		return c.Close()
 	})
+	if len(keys) == 0 {
+		return socket
+	}
+	add := exec.Command("ssh-add", "-q")
 	for _, k := range keys {
-		add := exec.Command("ssh-add", "-q", k.Path)
-		add.Env = append(os.Environ(), "SSH_AUTH_SOCK="+socket)
-		if r := Run(tb, add, ""); r.Exit != 0 {
-			tb.Fatal(fmt.Errorf("ssh-add: %s", r.Stderr))
-		}
+		add.Args = append(add.Args, k.Path)
+	}
+	add.Env = append(os.Environ(), "SSH_AUTH_SOCK="+socket)
+	if r := Run(tb, add, ""); r.Exit != 0 {
+		tb.Fatal(fmt.Errorf("ssh-add: %s", r.Stderr))
 	}
 	return socket
 }
