@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
@@ -47,14 +46,6 @@ func scanSession(scan Scan) (sessionRow, error) {
 	return s, err
 }
 
-// ends is the moment that the column of that name holds: see the migration.
-func ends(s keyproof.Session) time.Time {
-	if s.Final() {
-		return s.Updated
-	}
-	return s.Expires
-}
-
 // keysOf is how a session's keys are stored.
 func keysOf(s keyproof.Session) string {
 	if len(s.Keys) == 0 {
@@ -87,11 +78,11 @@ func (s Keyproofs) Insert(ctx context.Context, session keyproof.Session, hooks [
 
 func insertSession(ctx context.Context, tx Tx, s keyproof.Session, hooks int) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO proof_sessions (id, project, kind, identifier, status, external_id, match_all_keys,
-		multi_key, multi_connection, must_confirm, max_attempts, banner, message, attempts, created, updated, expires, open, ends, hooks, keys)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)`,
+		multi_key, multi_connection, must_confirm, max_attempts, banner, message, attempts, created, updated, expires, hooks, keys)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`,
 		s.ID, s.Project, string(s.Kind), s.Identifier, string(s.Status), s.ExternalID, s.MatchAllKeys,
 		s.MultiKey, s.MultiConnection, s.MustConfirm, s.MaxAttempts, s.Banner, s.Message, s.Attempts, Micros(s.Created), Micros(s.Updated),
-		NullMicros(s.Expires), !s.Final(), NullMicros(ends(s)), hooks, keysOf(s))
+		NullMicros(s.Expires), hooks, keysOf(s))
 	if err != nil {
 		return fmt.Errorf("insert session: %w", err)
 	}
@@ -224,68 +215,7 @@ func dropUnsent(ctx context.Context, tx Tx, session string, now time.Time) error
 
 // Due implements keyproof.Store.
 func (s Keyproofs) Due(ctx context.Context, now time.Time, limit int) ([]string, error) {
-	return readAll(ctx, s.DB, Value[string], `SELECT id FROM proof_sessions WHERE open = TRUE AND ends <= $1 ORDER BY ends LIMIT $2`,
+	return readAll(ctx, s.DB, Value[string], `SELECT id FROM proof_sessions
+		WHERE status = 'pending' AND expires IS NOT NULL AND expires <= $1 ORDER BY expires LIMIT $2`,
 		Micros(now), limit)
-}
-
-// Purge implements keyproof.Store. Sessions that time ended but nobody expired count as ended, too.
-func (s Keyproofs) Purge(ctx context.Context, before time.Time, limit int, e audit.Event) (int64, error) {
-	var purged int64
-	err := s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
-		purged = 0
-		if err := tx.Lock(ctx, "keyproof-purge"); err != nil {
-			return err
-		}
-		counts := make(map[countRow]int64)
-		for _, open := range []bool{false, true} {
-			gone, err := purgeSome(ctx, tx, open, before, limit-int(purged))
-			if err != nil {
-				return err
-			}
-			for _, g := range gone {
-				counts[countOf(g, -1).countRow]--
-				if err := dropUnsent(ctx, tx, g.ID, e.At); err != nil {
-					return err
-				}
-			}
-			purged += int64(len(gone))
-		}
-		if purged == 0 {
-			return nil
-		}
-		if err := insertEvents(ctx, tx, e.With("sessions", fmt.Sprint(purged))); err != nil {
-			return err
-		}
-		return addCounts(ctx, tx, counts)
-	})
-	if err != nil {
-		return 0, fmt.Errorf("purge sessions: %w", err)
-	}
-	return purged, nil
-}
-
-// purgeSome deletes up to limit rows that ended before that moment and returns what was counted of them.
-func purgeSome(ctx context.Context, tx Tx, open bool, before time.Time, limit int) ([]keyproof.Session, error) {
-	return All(ctx, tx, func(scan Scan) (keyproof.Session, error) {
-		var s keyproof.Session
-		err := scan(&s.ID, &s.Project, (*string)(&s.Kind), (*string)(&s.Status))
-		return s, err
-	}, `DELETE FROM proof_sessions WHERE open = $1 AND ends < $2 AND id IN
-		(SELECT id FROM proof_sessions WHERE open = $1 AND ends < $2 ORDER BY ends LIMIT $3)
-		RETURNING id, project, kind, status`, open, Micros(before), limit)
-}
-
-// addCounts applies sums in one order, so that two purges never wait for each other in a circle.
-func addCounts(ctx context.Context, tx Tx, sums map[countRow]int64) error {
-	rows := make([]countRow, 0, len(sums))
-	for row := range sums {
-		rows = append(rows, row)
-	}
-	slices.SortFunc(rows, countRow.compare)
-	for _, row := range rows {
-		if err := addCount(ctx, tx, count{row, sums[row]}); err != nil {
-			return err
-		}
-	}
-	return nil
 }

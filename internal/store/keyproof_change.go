@@ -46,8 +46,8 @@ func (s Keyproofs) apply(ctx context.Context, tx Tx, was keyproof.Session, c key
 		}
 	}
 	if c.Connection != nil {
-		n, err := Exec(ctx, tx, `UPDATE proof_connections SET keys = $3 WHERE id = $1 AND session = $2`,
-			c.Connection.ID, was.ID, connectionKeys(*c.Connection))
+		n, err := Exec(ctx, tx, `UPDATE proof_connections SET keys = $3 WHERE session = $1 AND id = $2`,
+			was.ID, c.Connection.ID, connectionKeys(*c.Connection))
 		if err == nil && n != 1 {
 			err = fmt.Errorf("session %s has no connection %s", was.ID, c.Connection.ID)
 		}
@@ -68,7 +68,7 @@ func (s Keyproofs) apply(ctx context.Context, tx Tx, was keyproof.Session, c key
 }
 
 // updateSession writes as little as the change allows: a counted attempt or a kept proof touches no
-// index, an ended session two. Each names the status that was loaded, so that no ended session changes
+// index, an ended session one or two. Each names the status that was loaded, so that no ended session changes
 // by a rule that took it for a pending one.
 func updateSession(ctx context.Context, tx Tx, was, is keyproof.Session) error {
 	var n int64
@@ -76,15 +76,15 @@ func updateSession(ctx context.Context, tx Tx, was, is keyproof.Session) error {
 	switch {
 	case !reflect.DeepEqual(was.Options, is.Options) || !was.Expires.Equal(is.Expires):
 		n, err = Exec(ctx, tx, `UPDATE proof_sessions SET external_id = $3, match_all_keys = $4, multi_key = $5, multi_connection = $6,
-			must_confirm = $7, max_attempts = $8, banner = $9, message = $10, expires = $11, status = $12, open = $13, ends = $14,
-			attempts = $15, updated = $16, keys = $17 WHERE id = $1 AND status = $2`,
+			must_confirm = $7, max_attempts = $8, banner = $9, message = $10, expires = $11, status = $12,
+			attempts = $13, updated = $14, keys = $15 WHERE id = $1 AND status = $2`,
 			was.ID, string(was.Status), is.ExternalID, is.MatchAllKeys, is.MultiKey, is.MultiConnection,
-			is.MustConfirm, is.MaxAttempts, is.Banner, is.Message, NullMicros(is.Expires), string(is.Status), !is.Final(), NullMicros(ends(is)),
+			is.MustConfirm, is.MaxAttempts, is.Banner, is.Message, NullMicros(is.Expires), string(is.Status),
 			is.Attempts, Micros(is.Updated), keysOf(is))
 	case was.Status != is.Status:
-		n, err = Exec(ctx, tx, `UPDATE proof_sessions SET status = $3, open = $4, ends = $5, attempts = $6, updated = $7, keys = $8
+		n, err = Exec(ctx, tx, `UPDATE proof_sessions SET status = $3, attempts = $4, updated = $5, keys = $6
 			WHERE id = $1 AND status = $2`,
-			was.ID, string(was.Status), string(is.Status), !is.Final(), NullMicros(ends(is)), is.Attempts, Micros(is.Updated), keysOf(is))
+			was.ID, string(was.Status), string(is.Status), is.Attempts, Micros(is.Updated), keysOf(is))
 	default:
 		n, err = Exec(ctx, tx, `UPDATE proof_sessions SET attempts = $3, updated = $4, keys = $5 WHERE id = $1 AND status = $2`,
 			was.ID, string(was.Status), is.Attempts, Micros(is.Updated), keysOf(is))

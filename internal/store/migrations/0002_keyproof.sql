@@ -32,8 +32,8 @@ CREATE TABLE signing_keys (
   created BIGINT NOT NULL
 );
 
--- Verify and collect sessions. open is status = 'pending'; ends is when time ends an open session
--- (absent: never) and when an ended one ended. Counting failed attempts touches no indexed column.
+-- Verify and collect sessions. Counting failed attempts touches no indexed column; ending a session
+-- without expiry touches one index.
 CREATE TABLE proof_sessions (
   id               TEXT PRIMARY KEY,
   project          TEXT NOT NULL REFERENCES projects (id),
@@ -52,8 +52,6 @@ CREATE TABLE proof_sessions (
   created          BIGINT NOT NULL,
   updated          BIGINT NOT NULL,
   expires          BIGINT,
-  open             BOOLEAN NOT NULL,
-  ends             BIGINT,
   hooks            BIGINT NOT NULL, -- how many webhooks it has: most have none, and are spared the look
   keys             TEXT NOT NULL
 );
@@ -62,7 +60,7 @@ CREATE INDEX proof_sessions_list ON proof_sessions (project, kind, created, id);
 CREATE INDEX proof_sessions_status ON proof_sessions (project, kind, status, created, id, expires);
 CREATE INDEX proof_sessions_lost ON proof_sessions (project, kind, created, id) WHERE status IN ('failed', 'expired');
 CREATE INDEX proof_sessions_external ON proof_sessions (project, kind, external_id, created, id) WHERE external_id IS NOT NULL;
-CREATE INDEX proof_sessions_ends ON proof_sessions (open, ends, project, kind) WHERE ends IS NOT NULL;
+CREATE INDEX proof_sessions_ends ON proof_sessions (expires, project, kind) WHERE status = 'pending' AND expires IS NOT NULL;
 
 -- How many sessions a project has, by kind and stored status: see decision 0004. A session counts in
 -- the shard that its id gives, so that writers of one project rarely wait for each other.
@@ -79,14 +77,14 @@ CREATE TABLE proof_counts (
 );
 
 CREATE TABLE proof_connections (
-  id             TEXT PRIMARY KEY,
   session        TEXT NOT NULL REFERENCES proof_sessions (id) ON DELETE CASCADE,
+  id             TEXT NOT NULL,
   address        TEXT NOT NULL,
   client_version TEXT NOT NULL,
   created        BIGINT NOT NULL,
-  keys           TEXT NOT NULL
+  keys           TEXT NOT NULL,
+  PRIMARY KEY (session, id)
 );
-CREATE INDEX proof_connections_session ON proof_connections (session, created, id);
 
 -- Subscriptions. headers and secret are sealed: both hold credentials of the receiver. NULL is none.
 CREATE TABLE webhooks (

@@ -115,12 +115,11 @@ func idsOf(sessions []keyproof.Session) []string {
 // the other statuses. It speaks SQL that both databases read, since a million verbs would take an hour.
 const fill = `WITH RECURSIVE n (i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < $1)
 	INSERT INTO proof_sessions (id, project, kind, identifier, status, external_id, match_all_keys, multi_key, multi_connection, must_confirm,
-		max_attempts, attempts, created, updated, expires, open, ends, hooks, keys)
+		max_attempts, attempts, created, updated, expires, hooks, keys)
 	SELECT '01900000-0000-7000-8000-0000' || CAST(10000000 + i AS TEXT), 'p', 'verify', 'identifier' || CAST(i AS TEXT),
 		CASE WHEN i % 10 = 0 THEN 'pending' WHEN i % 10 = 1 THEN 'failed' WHEN i % 10 < 4 THEN 'expired' ELSE 'verified' END,
 		CASE WHEN i % 4 = 0 THEN 'user ' || CAST(i % 1000 AS TEXT) END, FALSE, FALSE, FALSE, FALSE, 3, 0, i * 1000, i * 1000,
 		CASE WHEN i % 10 = 0 AND i % 50 <> 0 THEN CASE WHEN i % 10000 = 10 THEN 1 ELSE 9000000000000000 END END,
-		i % 10 = 0, CASE WHEN i % 10 <> 0 THEN i * 1000 WHEN i % 50 <> 0 THEN CASE WHEN i % 10000 = 10 THEN 1 ELSE 9000000000000000 END END,
 		0, '[{"id":"01900000-0000-7000-8000-000000000000","external_id":null,"name":"laptop","public":"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKMD9EbW6ohUc9AFmLbCwpnhBKFXYi9YnwCFpUJNRJrf"}]'
 	FROM n`
 

@@ -235,7 +235,6 @@ func TestKeyproofChange_writes_all(t *testing.T) {
 			`SELECT COUNT(*) FROM webhook_deliveries`:   1,
 			`SELECT SUM(verified) FROM proof_counts`:    1,
 			`SELECT SUM(pending) FROM proof_counts`:     0,
-			`SELECT ends FROM proof_sessions`:           store.Micros(is.Updated),
 			`SELECT hooks FROM proof_sessions`:          1,
 			`SELECT COUNT(*) FROM proof_counts`:         1,
 			`SELECT COUNT(*) FROM proof_sessions`:       1,
