@@ -66,17 +66,20 @@ func (k KeyFile) Signer(tb testing.TB) ssh.Signer {
 // SSHAddr is where the gate's SSH door listens.
 func (g *Gate) SSHAddr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(g.SSHPort)) }
 
-// HostKey returns the fingerprint of the gate's Ed25519 host key, as ssh-keyscan sees it.
+// HostKey returns the fingerprint of the gate's Ed25519 host key, as ssh-keyscan saw it once.
 func (g *Gate) HostKey(tb testing.TB) string {
 	tb.Helper()
 	peers.Require(tb, "ssh-keyscan")
-	r := Run(tb, exec.Command("ssh-keyscan", "-t", "ed25519", "-p", strconv.Itoa(g.SSHPort), "127.0.0.1"), "")
-	_, line, _ := strings.Cut(r.Stdout, " ")
-	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
-	if err != nil {
-		tb.Fatalf("ssh-keyscan: %v\n%s%s", err, r.Stdout, r.Stderr)
-	}
-	return ssh.FingerprintSHA256(key)
+	g.scan.Do(func() {
+		r := Run(tb, exec.Command("ssh-keyscan", "-t", "ed25519", "-p", strconv.Itoa(g.SSHPort), "127.0.0.1"), "")
+		_, line, _ := strings.Cut(r.Stdout, " ")
+		key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
+		if err != nil {
+			tb.Fatalf("ssh-keyscan: %v\n%s%s", err, r.Stdout, r.Stderr)
+		}
+		g.hostKey = ssh.FingerprintSHA256(key)
+	})
+	return g.hostKey
 }
 
 // Dbclient returns a command that connects with Dropbear's client and these keys.

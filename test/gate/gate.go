@@ -48,6 +48,8 @@ type Gate struct {
 	binary  string
 	process *peers.Process
 	flags   []string
+	scan    sync.Once
+	hostKey string
 }
 
 var build = sync.OnceValues(func() (string, error) {
