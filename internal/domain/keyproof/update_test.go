@@ -102,6 +102,13 @@ func TestUpdate(t *testing.T) {
 				changes = 0
 			}
 			want(t, "status_changed", count(w.fired(d), "status_changed"), changes)
+			told := 0
+			for _, e := range w.observed {
+				if e.What == "status" {
+					told++
+				}
+			}
+			want(t, "observed changes of status", told, changes)
 			if changes == 1 {
 				want(t, "audit", w.lastEvent().Detail["status"], string(row.status))
 			}

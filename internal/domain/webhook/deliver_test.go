@@ -279,6 +279,12 @@ func (p *post) run(services ...*webhook.Service) (stop func()) {
 	}
 }
 
+// pass lets time go by until all that it brings has happened.
+func (p *post) pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func (p *post) want(what string, got, want any) {
 	p.Helper()
 	if got != want {
@@ -311,7 +317,7 @@ func TestRun_retries_with_growing_delays(t *testing.T) {
 		p.receiver.answer = failing
 		p.fire(p.hook("a", webhook.Webhook{Retries: 2}), "d")
 		stop := p.run(p.Service)
-		time.Sleep(time.Hour)
+		p.pass(time.Hour)
 		p.want("requests", p.receiver.log(""), "+0 d#1, +10 d#2, +30 d#3")
 		p.want("state", p.state("d"), `failed 3/3 500 "status 500"`)
 		p.want("answer", string(p.store.rows[0].attempts[2].Answer), "oops")
@@ -324,7 +330,7 @@ func TestRun_does_not_retry_unless_asked(t *testing.T) {
 		p.receiver.answer = failing
 		p.fire(p.hook("a", webhook.Webhook{}), "d")
 		stop := p.run(p.Service)
-		time.Sleep(time.Hour)
+		p.pass(time.Hour)
 		p.want("requests", p.receiver.log(""), "+0 d#1")
 		stop()
 	})
@@ -340,7 +346,7 @@ func TestRun_stops_retrying_after_success(t *testing.T) {
 		}
 		p.fire(p.hook("a", webhook.Webhook{Retries: 5}), "d")
 		stop := p.run(p.Service)
-		time.Sleep(time.Hour)
+		p.pass(time.Hour)
 		p.want("requests", p.receiver.log(""), "+0 d#1, +10 d#2")
 		p.want("state", p.state("d"), `delivered 2/2 204 ""`)
 		stop()
@@ -353,7 +359,7 @@ func TestRun_keeps_the_order_of_a_webhook(t *testing.T) {
 		all := names("d", 30) // several batches, claimed while the first are still under way
 		p.fire(p.hook("a", webhook.Webhook{}), all...)
 		stop := p.run(p.Service, p.node("node-2"))
-		time.Sleep(5 * time.Minute)
+		p.pass(5 * time.Minute)
 		var got []string
 		for _, s := range p.receiver.got {
 			got = append(got, s.body["webhook_invocation_id"].(string))
@@ -374,7 +380,7 @@ func TestRun_lets_a_retry_be_overtaken(t *testing.T) {
 		}
 		p.fire(p.hook("a", webhook.Webhook{Retries: 1}), "d1", "d2")
 		stop := p.run(p.Service)
-		time.Sleep(time.Minute)
+		p.pass(time.Minute)
 		p.want("requests", p.receiver.log(""), "+0 d1#1, +0 d2#1, +10 d1#2")
 		stop()
 	})
@@ -394,9 +400,9 @@ func TestRun_a_slow_webhook_does_not_hold_up_others(t *testing.T) {
 		p.fire(slow, all...)
 		p.fire(quick, "q1")
 		stop := p.run(p.Service, p.node("node-2"))
-		time.Sleep(30 * time.Second)
+		p.pass(30 * time.Second)
 		p.fire(quick, "q2")
-		time.Sleep(10 * time.Minute)
+		p.pass(10 * time.Minute)
 		p.want("quick", p.receiver.log("https://quick.example/"), "+0 q1#1, +30 q2#1")
 		var got []string
 		for _, s := range p.receiver.got {
@@ -422,7 +428,7 @@ func TestRun_a_lease_does_not_age_in_the_queue(t *testing.T) {
 		other := p.node("node-2")
 		other.Lease = p.Lease
 		stop := p.run(p.Service, other)
-		time.Sleep(5 * time.Minute)
+		p.pass(5 * time.Minute)
 		p.want("requests", p.receiver.count(), 6)
 		p.want("errors", len(p.errors), 0)
 		stop()
@@ -436,7 +442,7 @@ func TestRun_two_nodes_send_each_delivery_once(t *testing.T) {
 			p.fire(p.hook(name, webhook.Webhook{}), names(name+"-", 5)...)
 		}
 		stop := p.run(p.Service, p.node("node-2"), p.node("node-3"))
-		time.Sleep(20 * time.Minute)
+		p.pass(20 * time.Minute)
 		p.want("requests", p.receiver.count(), 100)
 		p.want("at once", p.receiver.most, 1)
 		stop()
@@ -452,7 +458,7 @@ func TestRun_sends_again_what_a_dead_node_held(t *testing.T) {
 			p.Fatal(jobs, err)
 		}
 		stop := p.run(p.Service)
-		time.Sleep(5 * time.Minute)
+		p.pass(5 * time.Minute)
 		p.want("requests", p.receiver.log(""), "+60 d1#1, +60 d2#1")
 		stop()
 	})
@@ -466,7 +472,7 @@ func TestRun_stops_after_the_requests_under_way(t *testing.T) {
 			p.fire(p.hook(name, webhook.Webhook{}), "d-"+name)
 		}
 		stop := p.run(p.Service)
-		time.Sleep(2 * time.Second)
+		p.pass(2 * time.Second)
 		stop()
 		p.want("stopped after", time.Since(p.receiver.began), 5*time.Second)
 		p.want("requests", p.receiver.count(), 4)
@@ -490,13 +496,13 @@ func TestRun_is_woken_and_looks_by_itself(t *testing.T) {
 		p.Poll = time.Minute
 		a := p.hook("a", webhook.Webhook{})
 		stop := p.run(p.Service)
-		time.Sleep(10 * time.Second)
+		p.pass(10 * time.Second)
 		p.fire(a, "woken")
-		time.Sleep(10 * time.Second)
+		p.pass(10 * time.Second)
 		p.store.mu.Lock() // another node wrote it: nobody wakes this one
 		p.store.rows = append(p.store.rows, &row{Delivery: webhook.Delivery{ID: "found", Webhook: "a", State: webhook.Pending, Payload: json.RawMessage(`{}`)}})
 		p.store.mu.Unlock()
-		time.Sleep(time.Minute)
+		p.pass(time.Minute)
 		p.want("requests", p.receiver.log(""), "+10 woken#1, +60 found#1")
 		stop()
 	})
@@ -507,11 +513,11 @@ func TestRun_survives_a_store_that_fails(t *testing.T) {
 		p.store.claimErr = errors.New("database is away")
 		p.fire(p.hook("a", webhook.Webhook{}), "d")
 		stop := p.run(p.Service)
-		time.Sleep(2500 * time.Millisecond)
+		p.pass(2500 * time.Millisecond)
 		p.store.mu.Lock()
 		p.store.claimErr = nil
 		p.store.mu.Unlock()
-		time.Sleep(time.Second)
+		p.pass(time.Second)
 		p.want("requests", p.receiver.log(""), "+3 d#1")
 		p.want("errors told", len(p.errors) >= 3, true)
 		stop()
@@ -521,7 +527,7 @@ func TestRun_survives_a_store_that_fails(t *testing.T) {
 func TestRun_purges_what_is_kept_no_longer(t *testing.T) {
 	bubble(t, func(p *post) {
 		stop := p.run(p.Service)
-		time.Sleep(2 * time.Hour)
+		p.pass(2 * time.Hour)
 		stop()
 		if age := time.Since(p.store.purged); age < p.KeepFor || age > p.KeepFor+time.Hour {
 			p.Errorf("purged what is older than %s", age)
@@ -535,7 +541,7 @@ func TestResend(t *testing.T) {
 		p.receiver.answer = failing
 		p.fire(p.hook("a", webhook.Webhook{Retries: 1}), "d")
 		stop := p.run(p.Service)
-		time.Sleep(time.Minute)
+		p.pass(time.Minute)
 		if err := p.Resend(p.Context(), operator, "d"); err != nil {
 			p.Fatal(err)
 		}
@@ -543,7 +549,7 @@ func TestResend(t *testing.T) {
 		if err := p.Resend(p.Context(), operator, "d"); !fault.Is(err, fault.Conflict) {
 			p.Errorf("a pending one: %v", err)
 		}
-		time.Sleep(time.Minute)
+		p.pass(time.Minute)
 		p.want("the attempt number goes on, once", p.receiver.log(""), "+0 d#1, +10 d#2, +60 d#3")
 		p.want("state", p.state("d"), `failed 3/3 500 "status 500"`)
 

@@ -189,5 +189,9 @@ func (s *Service) Resend(ctx context.Context, by access.Caller, id string) error
 		return err
 	}
 	e := by.Event(s.Now(), access.DeliveryResend, on, audit.Done).With("event", d.Event)
-	return s.Store.Again(ctx, id, s.Now(), e)
+	if err := s.Store.Again(ctx, id, s.Now(), e); err != nil {
+		return err
+	}
+	s.Wake()
+	return nil
 }
