@@ -119,7 +119,7 @@ func agentKeys(ctx context.Context, socket string) []ownKey {
 	}
 	var keys []ownKey
 	for _, l := range listed {
-		if k, err := sshkey.Parse(l.String()); err == nil {
+		if k, err := sshkey.Parse(string(ssh.MarshalAuthorizedKey(l))); err == nil {
 			keys = append(keys, ownKey{k, keyName(l.Comment, k.Type()), "agent"})
 		}
 	}

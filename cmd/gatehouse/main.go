@@ -187,7 +187,7 @@ func (p *process) report(err error) int {
 
 // help prints the overview for the program and the usual page for a command.
 func help(options kong.HelpOptions, ctx *kong.Context) error {
-	if ctx.Selected() == nil && len(ctx.Path) < 2 {
+	if !slices.ContainsFunc(ctx.Path, func(step *kong.Path) bool { return step.Command != nil }) {
 		overview(ctx.Stdout, ctx.Model.Node)
 		return nil
 	}
