@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/webhook"
@@ -10,12 +11,14 @@ import (
 
 // Two queues hold what is due. First attempts leave in the order of their ids, which is the order of
 // what happened; retries leave by the moment that they became due. Each has its own narrow index, so
-// that neither a million old deliveries nor a receiver that is away make a claim slow.
+// that neither a million old deliveries nor a receiver that is away make a claim slow. "e.attempts < 1"
+// is said otherwise than in the index of first attempts, or PostgreSQL would walk that one again for
+// every row instead of looking into the webhook's own queue.
 const (
 	dueFirst = ` FROM webhook_deliveries d LEFT JOIN webhooks w ON w.id = d.webhook
 		WHERE d.state = 'pending' AND d.attempts = 0 AND d.due <= $1 AND (d.leased IS NULL OR d.leased <= $1)
 		AND NOT EXISTS (SELECT 1 FROM webhook_deliveries e WHERE e.webhook = d.webhook AND e.state = 'pending' AND e.id < d.id
-			AND e.attempts = 0 AND e.leased > $1)
+			AND e.attempts < 1 AND e.leased > $1)
 		ORDER BY d.id LIMIT $2`
 	dueAgain = ` FROM webhook_deliveries d LEFT JOIN webhooks w ON w.id = d.webhook
 		WHERE d.state = 'pending' AND d.attempts > 0 AND d.due <= $1 AND (d.leased IS NULL OR d.leased <= $1)
@@ -126,24 +129,44 @@ func giveUp(ctx context.Context, tx Tx, c candidate, now time.Time) error {
 	return err
 }
 
-// leaseBatch is how many deliveries one statement leases; the last id fills what is left.
+// leaseBatch is how many deliveries one statement leases or releases; the last id fills what is left.
 const leaseBatch = 32
 
-var leaseMany = leaseWhere + places(3, leaseBatch) + `)`
+const (
+	leaseWhere   = `UPDATE webhook_deliveries SET holder = $1, leased = $2 WHERE id IN (`
+	releaseWhere = `UPDATE webhook_deliveries SET holder = NULL, leased = NULL WHERE holder = $1 AND state = 'pending' AND id IN (`
+)
 
-const leaseWhere = `UPDATE webhook_deliveries SET holder = $1, leased = $2 WHERE id IN (`
+var (
+	leaseMany   = leaseWhere + places(3, leaseBatch) + `)`
+	releaseMany = releaseWhere + places(2, leaseBatch) + `)`
+)
 
 func leaseTo(ctx context.Context, tx Tx, holder string, until time.Time, jobs []webhook.Job) error {
-	for len(jobs) > 0 {
-		n := min(len(jobs), leaseBatch)
-		args := []any{holder, Micros(until)}
+	ids := make([]string, len(jobs))
+	for i, j := range jobs {
+		ids[i] = j.Delivery.ID
+	}
+	return inBatches(ctx, tx, leaseMany, ids, holder, Micros(until))
+}
+
+// Release implements webhook.Store.
+func (s Webhooks) Release(ctx context.Context, holder string, ids []string) error {
+	return s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
+		return inBatches(ctx, tx, releaseMany, ids, holder)
+	})
+}
+
+// inBatches runs a statement whose first parameters are given and whose last are leaseBatch ids.
+func inBatches(ctx context.Context, tx Tx, statement string, ids []string, given ...any) error {
+	for chunk := range slices.Chunk(ids, leaseBatch) {
+		args := slices.Clone(given)
 		for i := range leaseBatch {
-			args = append(args, jobs[min(i, n-1)].Delivery.ID)
+			args = append(args, chunk[min(i, len(chunk)-1)])
 		}
-		if _, err := tx.ExecContext(ctx, leaseMany, args...); err != nil {
+		if _, err := tx.ExecContext(ctx, statement, args...); err != nil {
 			return err
 		}
-		jobs = jobs[n:]
 	}
 	return nil
 }

@@ -92,20 +92,6 @@ func scanAttempt(scan Scan) (webhook.Attempt, error) {
 	return a, err
 }
 
-// Release implements webhook.Store.
-func (s Webhooks) Release(ctx context.Context, holder string, ids []string) error {
-	return s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
-		for _, id := range ids {
-			_, err := tx.ExecContext(ctx, `UPDATE webhook_deliveries SET holder = NULL, leased = NULL
-				WHERE id = $1 AND holder = $2 AND state = 'pending'`, id, holder)
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
 // The listings differ in the index that they start from; what else is asked for narrows it.
 const (
 	deliveriesWhere = `SELECT ` + deliveryColumns + ` FROM webhook_deliveries d WHERE `
