@@ -184,7 +184,7 @@ func TestList_of_a_million_sessions(t *testing.T) {
 					}
 				}
 				slices.Sort(took)
-				t.Log(fmt.Sprintf("%-22s total %7d offset %7d: %v (slowest %v)", c.name, first.Total, offset, took[3], took[6]))
+				t.Logf("%-22s total %7d offset %7d: %v (slowest %v)", c.name, first.Total, offset, took[3], took[6])
 				limit := 100 * time.Millisecond
 				if offset > 100 && offset < first.Total-100 {
 					limit = 500 * time.Millisecond // half a million index entries are walked, from whichever end is nearer
