@@ -213,7 +213,7 @@ func readPublicKey(name string) (ed25519.PublicKey, error) {
 // progress shows on a terminal how far a verification is. The function it returns wipes that away.
 func (p *process) progress(v *audit.Verification) (done func()) {
 	f, ok := p.err.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) { //nolint:gosec // a file descriptor fits an int
+	if !ok || !term.IsTerminal(fd(f)) {
 		return func() {}
 	}
 	v.Progress = func(events int64) { fmt.Fprintf(p.err, "\r%d events", events) }

@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -36,7 +34,7 @@ type demo struct {
 	dir      string // all of it lies here, and goes with it
 	server   *app.Server
 	known    string // file with the server's host keys
-	client   *http.Client
+	client   app.Client
 	key      secret.String // API key of the project DEMO
 	receiver *receiver
 	mine     ownKeys
@@ -181,9 +179,7 @@ func (d *demo) furnish(ctx context.Context, h *app.House) (err error) {
 	if err := os.WriteFile(filepath.Join(d.dir, "api-key"), []byte(d.key.Reveal()+"\n"), 0o600); err != nil {
 		return err
 	}
-	hook := make([]byte, 32)
-	rand.Read(hook) //nolint:errcheck // never fails: crypto/rand ends the program instead
-	if d.receiver, err = startReceiver(secret.New("whsec_" + base64.StdEncoding.EncodeToString(hook))); err != nil {
+	if d.receiver, err = startReceiver(secret.New("whsec_" + base64.StdEncoding.EncodeToString(secret.Bytes(32)))); err != nil {
 		return err
 	}
 	lines, err := d.server.KnownHosts(ctx, reachable(d.server.SSH.String()))

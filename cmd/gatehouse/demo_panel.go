@@ -149,7 +149,7 @@ func (p *panel) begin(d *demo) {
 	p.row(" ", "SSH", d.server.SSH.String(), "")
 	for _, key := range d.server.HostKeys {
 		kind, print, _ := strings.Cut(key, " ")
-		p.row(" ", "host key", print, kind)
+		p.row(" ", "host key", print, strings.TrimPrefix(kind, "ssh-"))
 	}
 	p.heading(d.mine.title())
 	p.keys(d.mine.keys)

@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 	"time"
-	"unicode"
 
 	"golang.org/x/term"
 )
@@ -58,7 +57,7 @@ func openScreen(p *process, quit func()) screen {
 	}}
 }
 
-func fd(f *os.File) int { return int(f.Fd()) } //nolint:gosec // a file descriptor fits an int
+func fd(f *os.File) int { return int(f.Fd()) }
 
 // readKeys passes single keys on, in lower case. It ends with the process: a read from a terminal cannot
 // be called back.
@@ -74,8 +73,7 @@ func readKeys(in io.Reader, pressed chan<- byte, quit func()) {
 		if bytes.IndexByte(buf[:n], escape) >= 0 {
 			continue // an arrow or a function key: its letters mean nothing
 		}
-		for _, b := range buf[:n] {
-			key := byte(unicode.ToLower(rune(b)))
+		for _, key := range bytes.ToLower(buf[:n]) {
 			if key == 'q' || key == ctrlC || key == ctrlD {
 				quit()
 				return

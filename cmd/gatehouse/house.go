@@ -82,9 +82,9 @@ func every[T any](read func(page.Window) (page.Page[T], error)) ([]T, error) {
 // readPassword reads a password from standard input: a hidden answer on a terminal, else all of the input
 // less the end of its line.
 func (p *process) readPassword() (secret.String, error) {
-	if f, ok := p.in.(*os.File); ok && term.IsTerminal(int(f.Fd())) { //nolint:gosec // a file descriptor fits an int
+	if f, ok := p.in.(*os.File); ok && term.IsTerminal(fd(f)) {
 		fmt.Fprint(p.err, "Password: ")
-		text, err := term.ReadPassword(int(f.Fd())) //nolint:gosec // the same
+		text, err := term.ReadPassword(fd(f))
 		fmt.Fprintln(p.err)
 		return secret.New(string(text)), err
 	}

@@ -24,8 +24,13 @@ func (s *Server) KnownHosts(ctx context.Context, address string) ([]string, erro
 	return lines, nil
 }
 
-// LoopbackClient returns an HTTP client for a server on this very machine: the demo calls its own API with it.
-func LoopbackClient() *http.Client {
+// Client makes HTTP requests.
+type Client interface {
+	Do(r *http.Request) (*http.Response, error)
+}
+
+// LoopbackClient returns a client for a server on this very machine: the demo calls its own API with it.
+func LoopbackClient() Client {
 	policy, err := outbound.NewPolicy([]string{"127.0.0.0/8", "::1"})
 	if err != nil {
 		panic(err) // the list is a constant
