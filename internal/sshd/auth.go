@@ -18,6 +18,7 @@ import (
 const (
 	Login     access.Action = "ssh.login"     // no door behind a user name
 	Negotiate access.Action = "ssh.negotiate" // no common algorithm
+	Connect   access.Action = "ssh.connect"   // over a cap on connections that have not authenticated
 )
 
 const (

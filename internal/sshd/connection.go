@@ -64,14 +64,14 @@ func (s *Server) serve(ctx context.Context, socket net.Conn) {
 func (c *connection) run() {
 	s := c.server
 	if c.entered = s.waiting.enter(); !c.entered {
-		c.outcome = OutcomeTooMany
+		c.tooMany("too many connections in all")
 		return
 	}
 	c.deadline(c.began.Add(s.Limits.Handshake))
 	c.from = addressOf(c.socket) // may wait for the PROXY header
 	place := host(c.from)
 	if !s.waiting.claim(place) {
-		c.outcome = OutcomeTooMany
+		c.tooMany("too many connections from this address")
 		return
 	}
 	c.place = place
@@ -91,6 +91,16 @@ func (c *connection) run() {
 	}
 	c.deadline(c.began.Add(s.Limits.Connection))
 	c.serveDesk(conn, channels, requests)
+}
+
+// tooMany closes a connection over one of the caps (rule S7). It is closed before it is recorded: a slow
+// database must not keep it open.
+func (c *connection) tooMany(reason string) {
+	c.outcome = OutcomeTooMany
+	c.socket.Close()
+	e := c.nobody().Event(c.server.Now(), Connect, access.Installation, audit.Refused)
+	e.Reason = reason
+	c.record(e)
 }
 
 // deadline ends reads and writes of the socket at that moment, and the connection with them: the login
