@@ -82,34 +82,37 @@ func Migrate(ctx context.Context, c config.Config, o Options) (*House, error) {
 	return open(ctx, c, o, true)
 }
 
-func open(ctx context.Context, c config.Config, o Options, migrate bool) (h *House, err error) {
-	h = &House{Config: c, Version: o.Version, Log: o.Log, Now: o.Now, Node: uuid.NewString(), metrics: newMetrics(o.Version)}
+func open(ctx context.Context, c config.Config, o Options, migrate bool) (*House, error) {
+	h := &House{Config: c, Version: o.Version, Log: o.Log, Now: o.Now, Node: uuid.NewString(), metrics: newMetrics(o.Version)}
 	if h.Now == nil {
 		h.Now = time.Now
 	}
-	defer func() {
-		if err != nil {
-			h.Close()
+	if err := h.open(ctx, migrate); err != nil {
+		h.Close()
+		return nil, err
+	}
+	return h, nil
+}
+
+func (h *House) open(ctx context.Context, migrate bool) (err error) {
+	if migrate && !h.Config.IsPostgres() {
+		if err := os.MkdirAll(h.Config.Data, 0o700); err != nil {
+			return fmt.Errorf("make data directory: %w", err)
 		}
-	}()
-	if migrate && !c.IsPostgres() {
-		if err := os.MkdirAll(c.Data, 0o700); err != nil {
-			return nil, fmt.Errorf("make data directory: %w", err)
-		}
-		if h.unlock, err = sqlite.LockDir(c.Data); err != nil {
-			return nil, err
+		if h.unlock, err = sqlite.LockDir(h.Config.Data); err != nil {
+			return err
 		}
 	}
 	if err := h.openDatabase(ctx, migrate); err != nil {
-		return nil, err
+		return err
 	}
 	if err := h.openKeys(ctx, migrate); err != nil {
-		return nil, err
+		return err
 	}
 	h.build()
 	h.Signer, err = audit.OpenSigner(ctx, store.Audit{DB: h.DB}, h.Sealer, h.Now())
 	h.Audit.Signer = h.Signer
-	return h, err
+	return err
 }
 
 // Close gives everything back. It may be called on a House that was opened in part.

@@ -43,21 +43,24 @@ type Server struct {
 }
 
 // Listen opens the listeners and makes what the first start needs. Nothing is served before Run.
-func (h *House) Listen(ctx context.Context) (s *Server, err error) {
-	s = &Server{House: h, ready: readiness{db: h.DB, now: h.Now}}
-	defer func() {
-		if err != nil {
-			s.closeListeners()
-		}
-	}()
-	if s.Password, err = h.firstAdministrator(ctx); err != nil {
-		return nil, fmt.Errorf("make first administrator: %w", err)
-	}
-	h.metrics.registry.MustRegister(newQueue(h.Webhooks.Store, h.Now))
-	if err := s.listenHTTP(ctx); err != nil {
+func (h *House) Listen(ctx context.Context) (*Server, error) {
+	s := &Server{House: h, ready: readiness{db: h.DB, now: h.Now}}
+	if err := s.listenAll(ctx); err != nil {
+		s.closeListeners()
 		return nil, err
 	}
-	return s, s.listenSSH(ctx)
+	return s, nil
+}
+
+func (s *Server) listenAll(ctx context.Context) (err error) {
+	if s.Password, err = s.firstAdministrator(ctx); err != nil {
+		return fmt.Errorf("make first administrator: %w", err)
+	}
+	s.metrics.registry.MustRegister(newQueue(s.Webhooks.Store, s.Now))
+	if err := s.listenHTTP(ctx); err != nil {
+		return err
+	}
+	return s.listenSSH(ctx)
 }
 
 func (s *Server) closeListeners() {
@@ -253,27 +256,34 @@ func (s *Server) finish() {
 }
 
 // firstAdministrator makes the user admin when there is no user, and returns the password when it was
-// generated here: it is shown once and lies in the data directory until it is changed.
+// generated here: it is shown once and lies in the data directory until it is changed. The file comes
+// first, so that a crash leaves no administrator whose password nobody knows.
 func (h *House) firstAdministrator(ctx context.Context) (secret.String, error) {
-	password, generated := h.Config.AdminPassword, false
-	if password.Empty() {
-		password, generated = secret.New(randomPassword()), true
-	}
-	made, err := h.Users.EnsureFirst(ctx, password)
-	if err != nil || !made || !generated {
+	if someone, err := h.Users.Store.Any(ctx); someone || err != nil {
 		return secret.String{}, err
 	}
-	path := filepath.Join(h.Config.Data, "initial-password")
+	if given := h.Config.AdminPassword; !given.Empty() {
+		_, err := h.Users.EnsureFirst(ctx, given)
+		return secret.String{}, err
+	}
+	password, path := secret.New(randomPassword()), filepath.Join(h.Config.Data, "initial-password")
 	if err := os.MkdirAll(h.Config.Data, 0o700); err != nil {
 		return secret.String{}, err
 	}
-	return password, replaceFile(path, []byte(password.Reveal()+"\n"), 0o600)
+	if err := replaceFile(path, []byte(password.Reveal()+"\n"), 0o600); err != nil {
+		return secret.String{}, err
+	}
+	made, err := h.Users.EnsureFirst(ctx, password)
+	if !made && err == nil { // another node was first, with a password of its own
+		return secret.String{}, os.Remove(path)
+	}
+	return password, err
 }
 
 // randomPassword has 160 random bits (rule F10).
 func randomPassword() string {
 	var b [20]byte
-	rand.Read(b[:]) //nolint:errcheck // never fails: crypto/rand ends the program instead
+	rand.Read(b[:]) // never fails: crypto/rand ends the program instead
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 

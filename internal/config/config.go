@@ -156,7 +156,7 @@ func (c *Config) check(given map[string]value) (wrong []error) {
 	if c.MasterKeyFile != "" && !c.MasterKey.Empty() {
 		wrong = append(wrong, mistake("master_key_file", given, "is given as well as GATEHOUSE_MASTER_KEY; give one of them"))
 	}
-	if c.HTTP == c.SSH && portOf(c.HTTP) != "0" {
+	if c.HTTP == c.SSH && c.HTTP != "" && portOf(c.HTTP) != "0" {
 		wrong = append(wrong, errors.New("http and ssh: both want "+c.HTTP+"; give them different addresses"))
 	}
 	if c.PublicURL.Scheme == "http" && !loopbackHost(c.PublicURL.Hostname()) {

@@ -197,7 +197,7 @@ const IdentifierLength = 16
 // NewIdentifier makes a connection identifier.
 func NewIdentifier() string {
 	var random [IdentifierLength]byte
-	rand.Read(random[:]) //nolint:errcheck // never fails: crypto/rand ends the program instead
+	rand.Read(random[:]) // never fails: crypto/rand ends the program instead
 	for i, b := range random {
 		random[i] = crockford[b&31]
 	}

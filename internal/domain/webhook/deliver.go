@@ -123,6 +123,7 @@ func (d *deliverer) sendInOrder(ctx context.Context, webhook string) {
 	for {
 		next, ok := d.next(webhook)
 		if !ok {
+			d.Wake() // what became due meanwhile was not claimed, as this line was busy
 			return
 		}
 		if ctx.Err() != nil || d.Now().After(d.latestStart(next)) {

@@ -241,7 +241,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 // jitter spreads d over half to one and a half of it, so that those who collided do not meet again.
 func jitter(d time.Duration) time.Duration {
 	var chance [1]byte
-	rand.Read(chance[:]) //nolint:errcheck // never fails: crypto/rand ends the program instead
+	rand.Read(chance[:]) // never fails: crypto/rand ends the program instead
 	return d/2 + d*time.Duration(chance[0])/256
 }
 
