@@ -3,6 +3,7 @@ package audit_test
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -145,14 +146,24 @@ func sealed(t *testing.T, signer audit.Signer, batches int) *memory {
 // grow appends batches and lets the service seal them on its way out.
 func grow(t *testing.T, m *memory, signer audit.Signer, batches int) {
 	t.Helper()
-	s := &audit.Service{
-		Store: m, Signer: signer, Now: func() time.Time { return start },
-		SealEvery: time.Hour, SealBatch: 4, Folder: audit.NewFolder(time.Minute),
-	}
-	for n := range 4 * batches {
-		if err := s.Record(context.Background(), event(n)); err != nil {
+	record(t, m, 4*batches)
+	seal(m, signer, 4)
+}
+
+func record(t *testing.T, m *memory, events int) {
+	t.Helper()
+	for n := range events {
+		if err := m.Append(context.Background(), event(n)); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// seal lets the service seal what waits, so many events at a time, on its way out.
+func seal(m *memory, signer audit.Signer, batch int) {
+	s := &audit.Service{
+		Store: m, Signer: signer, Now: func() time.Time { return start },
+		SealEvery: time.Hour, SealBatch: batch, Folder: audit.NewFolder(time.Minute),
 	}
 	stopped, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -279,6 +290,23 @@ func TestVerify_names_what_was_done(t *testing.T) {
 			anew := sealed(t, signer, 5)
 			m.seals, m.entries = anew.seals, anew.entries
 		}, false, "seal 3 differs from the exported head: the chain was written anew"},
+		"written_anew_under_fewer_seals": {func(t *testing.T, m *memory) {
+			anew := &memory{}
+			record(t, anew, 16)
+			seal(anew, signer, 1000)
+			m.seals, m.entries = anew.seals, anew.entries
+		}, false, "event 12 differs from the exported head: the chain was written anew"},
+		"the_same_events_under_fewer_seals": {func(t *testing.T, m *memory) {
+			for _, e := range m.entries {
+				var again audit.Event
+				if err := json.Unmarshal(e.Body, &again); err != nil {
+					t.Fatal(err)
+				}
+				m.waiting = append(m.waiting, again)
+			}
+			m.seals, m.entries = nil, nil
+			seal(m, signer, 1000)
+		}, false, "seal 3, which the exported head names, is missing, and no event: the seals were written anew"},
 		"written_anew_with_another_key": {func(t *testing.T, m *memory) {
 			anew := sealed(t, thief, 3)
 			m.seals, m.entries = anew.seals, anew.entries

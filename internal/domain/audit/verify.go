@@ -79,6 +79,7 @@ type checker struct {
 	link     Hash  // computed link of the last event read
 	position int64 // position of the last event read
 	headSeen bool
+	anew     bool // the link at the exported head's position is another one
 }
 
 func (c *checker) problem(p Problem) {
@@ -179,6 +180,15 @@ func (c *checker) event(e Entry) {
 	}
 	c.position = e.Position
 	c.report.Events++
+	c.atHead()
+}
+
+// atHead compares the exported head with the link at its position: whoever writes the chain anew may
+// end batches elsewhere, so that no seal of the same number is there to differ.
+func (c *checker) atHead() {
+	if c.Head != nil && c.position == c.Head.Position {
+		c.anew = hex.EncodeToString(c.link[:]) != c.Head.Link
+	}
 }
 
 // unsealedTail names entries that have a position but lie behind the last seal. A server at work may
@@ -218,8 +228,12 @@ func (c *checker) head(s Seal) {
 func (c *checker) end() {
 	switch {
 	case c.Head == nil || c.headSeen:
+	case c.anew:
+		c.problem(Problem{Position: c.Head.Position, What: fmt.Sprintf("event %d differs from the exported head: the chain was written anew", c.Head.Position)})
 	case c.previous.Number > c.Head.Seal:
 		c.problem(Problem{Seal: c.Head.Seal, What: fmt.Sprintf("seal %d, which the exported head names, is missing", c.Head.Seal)})
+	case c.previous.Last >= c.Head.Position:
+		c.problem(Problem{Seal: c.Head.Seal, What: fmt.Sprintf("seal %d, which the exported head names, is missing, and no event: the seals were written anew", c.Head.Seal)})
 	default:
 		c.problem(Problem{Seal: c.Head.Seal, Position: c.previous.Last + 1, What: fmt.Sprintf(
 			"the chain ends at seal %d, event %d; the exported head names seal %d, event %d: the tail was cut off",
