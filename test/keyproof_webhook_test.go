@@ -50,7 +50,7 @@ func oneEvent(t testing.TB, g *gate.Gate, webhook object) gate.Session {
 	return s
 }
 
-const secret = "whsec_Z2F0ZWhvdXNlIGVuZC10by1lbmQgd2ViaG9vayBrZXk="
+const hookSecret = "whsec_Z2F0ZWhvdXNlIGVuZC10by1lbmQgd2ViaG9vayBrZXk="
 
 // Line 14: a redirect is a failure, and nobody follows it.
 func TestKeyproof_line14_a_redirect(t *testing.T) {
@@ -98,13 +98,13 @@ func TestKeyproof_line14_killed_before_the_answer(t *testing.T) {
 	t.Parallel()
 	g := gate.Start(t, gate.Options{Settings: map[string]string{"sshverify.webhook_lease": "2s", "sshverify.webhook_timeout": "1s"}})
 	killed := make(chan struct{})
-	receiver := gate.Receive(t, secret, func(n int) int {
+	receiver := gate.Receive(t, hookSecret, func(n int) int {
 		if n == 1 {
 			<-killed
 		}
 		return http.StatusOK
 	})
-	s := oneEvent(t, g, object{"url": receiver.URL, "secret": secret})
+	s := oneEvent(t, g, object{"url": receiver.URL, "secret": hookSecret})
 	gate.Eventually(t, func() error {
 		if len(receiver.Got()) == 0 {
 			return errors.New("no request came")
@@ -139,7 +139,7 @@ func TestKeyproof_line14_retries(t *testing.T) {
 	const unit = 50 * time.Millisecond
 	g := gate.Start(t, gate.Options{Settings: map[string]string{"sshverify.webhook_retry_unit": unit.String()}})
 	delays := make(chan time.Duration, 2)
-	receiver := gate.Receive(t, secret, func(n int) int {
+	receiver := gate.Receive(t, hookSecret, func(n int) int {
 		if n == 2 || n == 3 {
 			delays <- delayed(t, g, n-1)
 		}
@@ -148,13 +148,13 @@ func TestKeyproof_line14_retries(t *testing.T) {
 		}
 		return http.StatusInternalServerError
 	})
-	s := oneEvent(t, g, object{"url": receiver.URL, "retries": 2, "secret": secret})
+	s := oneEvent(t, g, object{"url": receiver.URL, "retries": 2, "secret": hookSecret})
 	d := onlyDelivery(t, g, s.ID)
 	if d.State != "failed" || d.Attempts != 3 || d.Status != 500 || len(d.Log) != 3 {
 		t.Errorf("%+v", d)
 	}
 	for i, units := range []time.Duration{10, 20} {
-		if delay := <-delays; delay != units*unit {
+		if delay := <-delays; delay.Round(time.Millisecond) != units*unit { // the database keeps microseconds
 			t.Errorf("attempt %d is due %v after the one before, want %v", i+2, delay, units*unit)
 		}
 	}
