@@ -159,6 +159,9 @@ func (c *Config) check(given map[string]value) (wrong []error) {
 	if c.HTTP == c.SSH && c.HTTP != "" && portOf(c.HTTP) != "0" {
 		wrong = append(wrong, errors.New("http and ssh: both want "+c.HTTP+"; give them different addresses"))
 	}
+	if c.SSHVerify.WebhookLease <= c.SSHVerify.WebhookTimeout {
+		wrong = append(wrong, mistake("sshverify.webhook_lease", given, "must be longer than sshverify.webhook_timeout, or no delivery would ever be started"))
+	}
 	if c.PublicURL.Scheme == "http" && !loopbackHost(c.PublicURL.Hostname()) {
 		c.warn("public_url is plain http on %s: browsers cannot sign in there, as cookies need TLS; use https", c.PublicURL.Hostname())
 	}

@@ -55,7 +55,7 @@ func lines(kind keyproof.Kind, r keyproof.Result, failed error, address string) 
 		}
 		return said, 0
 	case keyproof.Incomplete:
-		said = []string{fmt.Sprintf("%d of %d keys verified. All are needed.", len(r.Keys), r.Of)}
+		said = []string{fmt.Sprintf("%d of %d keys verified. All are needed.", r.Have, r.Of)}
 	case keyproof.NoMatch:
 		said = []string{fmt.Sprintf(lineNoMatch, address)}
 		if kind == keyproof.Collect { // nothing has to match there

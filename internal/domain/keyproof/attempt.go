@@ -180,6 +180,7 @@ type BroughtKey struct {
 type Result struct {
 	Verdict Verdict
 	Keys    []BroughtKey // what the connection's record shows: proven keys that are listed, or recorded ones
+	Have    int          // how many listed keys are proven now, by this connection or one before
 	Of      int          // how many keys the session lists
 	Last    bool         // the session can be used no more because of this attempt
 	Open    bool         // the session stays open for further connections
@@ -231,7 +232,7 @@ func (a *Attempt) commit(ctx context.Context, end End) (judgement, error) {
 
 func (a *Attempt) result(j judgement) Result {
 	r := Result{
-		Verdict: j.verdict, Of: len(j.session.Keys),
+		Verdict: j.verdict, Have: max(len(j.keys), j.session.proven()), Of: len(j.session.Keys),
 		Last: j.counted && j.finished, Open: j.session.MultiConnection && !j.session.Final(),
 	}
 	for _, k := range j.keys {

@@ -156,16 +156,21 @@ func (s Session) show(status Status) Status {
 
 // Met reports whether the kept proofs meet the rules.
 func (s Session) Met() bool {
-	proven := 0
+	if s.MatchAllKeys {
+		return s.proven() == len(s.Keys)
+	}
+	return s.proven() > 0
+}
+
+// proven counts the keys with a kept proof.
+func (s Session) proven() int {
+	n := 0
 	for _, k := range s.Keys {
 		if !k.Verified.IsZero() {
-			proven++
+			n++
 		}
 	}
-	if s.MatchAllKeys {
-		return proven == len(s.Keys)
-	}
-	return proven > 0
+	return n
 }
 
 // several reports whether one connection may bring more than one key.

@@ -247,7 +247,7 @@ type Store interface {
 	OfOwner(ctx context.Context, owner string, offset, limit int64) ([]Webhook, error)
 
 	// Claim leases up to limit due deliveries to holder until now+lease, oldest first. While a first
-	// attempt of a webhook is leased, no later first attempt of that webhook is claimed by anybody else,
+	// attempt of a webhook is leased, no later first attempt of that webhook is claimed by anybody,
 	// so that events of one webhook leave in order while nothing fails.
 	Claim(ctx context.Context, holder string, now time.Time, lease time.Duration, limit int) ([]Job, error)
 	// Finish records the attempt and the delivery's new state, if holder still leases it at that attempt
