@@ -166,3 +166,10 @@ func (r *refusals) text() string {
 	b, _ := json.Marshal(r.all())
 	return string(b)
 }
+
+// forget drops the connections: a benchmark makes many.
+func (m *memory) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.connections = nil
+}
