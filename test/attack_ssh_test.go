@@ -285,10 +285,12 @@ func TestAttack_S13_messages_out_of_order(t *testing.T) {
 		Sender, Window, Size uint32
 	}{"session", 0, 1 << 20, 1 << 15})
 	for name, attack := range map[string]func(r *rawClient){
-		"success":         func(r *rawClient) { r.send(rawAuthSuccess, nil); r.send(rawChannelOpen, channel) },
-		"channel":         func(r *rawClient) { r.send(rawChannelOpen, channel) },
-		"service":         func(r *rawClient) { r.send(rawServiceRequest, ssh.Marshal(struct{ S string }{"ssh-connection"})) },
-		"global request":  func(r *rawClient) { r.send(rawGlobalRequest, append(ssh.Marshal(struct{ K string }{"tcpip-forward"}), 1)) },
+		"success": func(r *rawClient) { r.send(rawAuthSuccess, nil); r.send(rawChannelOpen, channel) },
+		"channel": func(r *rawClient) { r.send(rawChannelOpen, channel) },
+		"service": func(r *rawClient) { r.send(rawServiceRequest, ssh.Marshal(struct{ S string }{"ssh-connection"})) },
+		"global request": func(r *rawClient) {
+			r.send(rawGlobalRequest, append(ssh.Marshal(struct{ K string }{"tcpip-forward"}), 1))
+		},
 		"unasked answer":  func(r *rawClient) { r.send(rawInfoAnswer, ssh.Marshal(struct{ N uint32 }{0})) },
 		"a new key round": func(r *rawClient) { r.send(rawNewKeys, nil) },
 	} {
