@@ -82,12 +82,16 @@ func (s *Service) expire(ctx context.Context, id string) (Session, error) {
 }
 
 // expiry is the change that expires a session: exactly one event, triggered at the moment of expiry.
-func (s *Service) expiry(was State, now time.Time, more ...audit.Event) (Change, error) {
+func (s *Service) expiry(was State, now time.Time) (Change, error) {
 	is := was.Session
 	is.Status, is.Updated = Expired, now
-	e := access.SystemCaller(now).Event(now, access.KeyproofExpire, is.resource(), audit.Done)
 	f := firing{session: is}
 	f.statusChanged(is.Expires)
 	deliveries, err := f.deliveries(s.Webhooks, was.Webhooks)
-	return Change{Session: &is, Events: append(more, e), Deliveries: deliveries}, err
+	return Change{Session: &is, Events: []audit.Event{expired(is, now)}, Deliveries: deliveries}, err
+}
+
+// expired is the audit record of a session whose time is up.
+func expired(s Session, now time.Time) audit.Event {
+	return access.SystemCaller(now).Event(now, access.KeyproofExpire, s.resource(), audit.Done)
 }

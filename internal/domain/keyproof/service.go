@@ -25,6 +25,7 @@ type Service struct {
 
 	MaxKeys    int           // keys that a verify session may list; 32 by default
 	MaxHooks   int           // webhooks that a session may be created with; 10 by default
+	RecordWait time.Duration // how long a connection may go unrecorded while its end is awaited; 50 ms by default
 	CommitWait time.Duration // how long the end of an attempt may wait for the store
 	SweepEvery time.Duration // how often overdue sessions are expired; 5 s by default
 	KeepFor    time.Duration // how long ended sessions are kept; 90 days by default

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
@@ -454,6 +455,7 @@ func TestAttempt(t *testing.T) {
 	t.Run("a_failing_store_counts_nothing_and_may_be_asked_again", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
+		w.service.RecordWait = time.Hour
 		d := w.verify(keyproof.Options{}, a)
 		c := w.dial(d)
 		c.authenticates(a)
@@ -463,9 +465,27 @@ func TestAttempt(t *testing.T) {
 			t.Errorf("got %v, %v", r, err)
 		}
 		w.store.failChange(nil)
-		want(t, "half-written", kept(w.read(d).Session)+w.fired(d), "new_connection")
+		want(t, "half-written", kept(w.read(d).Session)+w.fired(d), "")
 		want(t, "attempts", w.read(d).Attempts, 0)
 		want(t, "verdict", c.ends(keyproof.Finished).Verdict, keyproof.Proven)
+		want(t, "in one write", w.fired(d), "new_connection verified status_changed")
+	})
+	t.Run("comes_after_a_connection_that_takes_its_time_was_recorded", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.service.RecordWait = 50 * time.Millisecond
+			d := w.verify(keyproof.Options{}, a)
+			c := w.dial(d)
+			c.authenticates(a)
+			want(t, "at once", w.fired(d), "")
+			time.Sleep(51 * time.Millisecond) // the bubble's time
+			synctest.Wait()
+			want(t, "by itself", w.fired(d), "new_connection")
+			want(t, "verdict", c.ends(keyproof.Finished).Verdict, keyproof.Proven)
+			want(t, "fired", w.fired(d), "new_connection verified status_changed")
+			want(t, "connections", len(w.store.connections), 1)
+		})
 	})
 	t.Run("a_connection_that_could_not_be_recorded_proves_nothing", func(t *testing.T) {
 		t.Parallel()
