@@ -247,7 +247,7 @@ func (c *auditCase) what() string {
 
 // write is one half of a round, on a database of its own.
 func (c *auditCase) write(r *run, database postgres, audited bool) {
-	o := writes{Nodes: c.nodes, Audited: audited, Whole: c.whole, Lasting: r.lasting * 3 / 5}
+	o := writes{Nodes: c.nodes, Audited: audited, Whole: c.whole, Lasting: r.lasting / 2}
 	var before proc.CPU
 	if c.postgres {
 		o.URL = database.another(r)
