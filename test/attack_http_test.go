@@ -394,8 +394,17 @@ func foreignIDs(t *testing.T, g *gate.Gate, key gate.KeyFile) {
 	s := g.Create(t, "verify", sessionOf([]string{key.Public}, "multi_connection", true, "webhooks", []map[string]any{{"url": "https://example.test/", "events": []string{"status_changed"}}}))
 	base, hook := "/api/v1/ssh/verify/sessions/"+s.ID+"/", s.Webhooks[0].ID
 	for _, call := range [][2]string{
-		{"GET", ""}, {"PATCH", ""}, {"PUT", ""}, {"DELETE", ""}, {"POST", "complete/"}, {"GET", "webhooks/"}, {"POST", "webhooks/"},
-		{"GET", "webhooks/" + hook}, {"PUT", "webhooks/" + hook}, {"PATCH", "webhooks/" + hook}, {"DELETE", "webhooks/" + hook},
+		{"GET", ""},
+		{"PATCH", ""},
+		{"PUT", ""},
+		{"DELETE", ""},
+		{"POST", "complete/"},
+		{"GET", "webhooks/"},
+		{"POST", "webhooks/"},
+		{"GET", "webhooks/" + hook},
+		{"PUT", "webhooks/" + hook},
+		{"PATCH", "webhooks/" + hook},
+		{"DELETE", "webhooks/" + hook},
 	} {
 		foreign := g.APIAs(t, other, call[0], base+call[1], `{}`)
 		unknown := g.APIAs(t, other, call[0], strings.ReplaceAll(base, s.ID, "019a4c00-11aa-7bcd-8e01-0a1b2c3d4e5f")+call[1], `{}`)
