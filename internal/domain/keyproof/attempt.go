@@ -103,9 +103,9 @@ func (a *Attempt) Connected(ctx context.Context) {
 func (a *Attempt) record(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, a.service.CommitWait)
 	defer cancel()
-	f := firing{session: a.state.Session}
+	f := firing{session: a.state.Session, to: a.state.Webhooks}
 	f.connected(a.connection)
-	deliveries, err := f.deliveries(a.service.Webhooks, a.state.Webhooks)
+	deliveries, err := f.deliveries(a.service.Webhooks)
 	if err != nil {
 		return err
 	}
@@ -231,7 +231,9 @@ func (a *Attempt) Commit(ctx context.Context, end End) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	a.service.afterChange(j.session, j.finished)
+	if j.finished {
+		a.service.ended(j.session)
+	}
 	a.service.observe(Event{Kind: a.state.Session.Kind, What: "attempt", Verdict: j.verdict})
 	a.committed = new(a.result(j))
 	return *a.committed, nil
@@ -243,7 +245,7 @@ func (a *Attempt) commit(ctx context.Context, end End) (judgement, error) {
 	}
 	a.brought.end, a.brought.confirm = end, a.state.Session.MustConfirm
 	var j judgement
-	_, err := a.service.Store.Change(ctx, a.state.Session.ID, func(now State) (Change, error) {
+	_, err := a.service.write(ctx, a.state.Session.ID, func(now State) (Change, error) {
 		at := a.service.Now()
 		j = judge(now.Session, a.brought, at, a.service.NewID)
 		return a.change(now, j, at)
@@ -269,7 +271,7 @@ func (a *Attempt) result(j judgement) Result {
 // change turns a judgement into what is written.
 func (a *Attempt) change(was State, j judgement, at time.Time) (Change, error) {
 	c := Change{Events: []audit.Event{a.event(j, at)}}
-	f := firing{session: j.session}
+	f := firing{session: j.session, to: was.Webhooks}
 	if a.fresh {
 		f.connected(a.connection)
 	}
@@ -289,7 +291,7 @@ func (a *Attempt) change(was State, j judgement, at time.Time) (Change, error) {
 		a.fire(&f, j, at)
 	}
 	var err error
-	c.Deliveries, err = f.deliveries(a.service.Webhooks, was.Webhooks)
+	c.Deliveries, err = f.deliveries(a.service.Webhooks)
 	return c, err
 }
 
