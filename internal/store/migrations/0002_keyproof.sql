@@ -3,7 +3,7 @@
 -- What happened. The body is the event's JSON, byte for byte what the digest covers. Digests and links
 -- are hex: the same text in both databases. position and link are absent until the event is sealed.
 CREATE TABLE audit_events (
-  id       TEXT PRIMARY KEY,
+  id       TEXT NOT NULL,
   body     TEXT NOT NULL,
   digest   TEXT NOT NULL,
   position BIGINT,
