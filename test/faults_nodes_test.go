@@ -88,6 +88,12 @@ func TestFaults_two_nodes_withdraw(t *testing.T) {
 	t.Run("a deleted session", func(t *testing.T) {
 		s := a.Create(t, "verify", sessionOf([]string{key.Public}, "must_confirm", true))
 		answer := waiting(t, a, s, key)
+		gate.Eventually(t, func() error { // before that, the connection would learn of it when it is written
+			if now := b.Session(t, "verify", s.ID); len(now.Connections) != 1 {
+				return fmt.Errorf("%d connections on record", len(now.Connections))
+			}
+			return nil
+		})
 		began := time.Now()
 		if r := b.API(t, "DELETE", "/api/v1/ssh/verify/sessions/"+s.ID, nil); r.Status != 204 {
 			t.Fatalf("%d %s", r.Status, r.Body)
