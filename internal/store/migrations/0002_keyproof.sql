@@ -10,7 +10,7 @@ CREATE TABLE audit_events (
   link     TEXT
 );
 CREATE UNIQUE INDEX audit_events_position_key ON audit_events (position) WHERE position IS NOT NULL;
-CREATE INDEX audit_events_waiting ON audit_events (id) WHERE position IS NULL;
+CREATE UNIQUE INDEX audit_events_waiting_key ON audit_events (id) WHERE position IS NULL;
 
 -- Signed ends of batches. Columns are named after audit.Seal.
 CREATE TABLE audit_seals (
