@@ -133,11 +133,11 @@ func (s section) print(w io.Writer) error {
 var shortfalls = []struct{ figure, reason string }{
 	{"gatehouse, SQLite: logins/s against sshd", "the load generator runs on the same processors and takes as much as a bare server, whose row is the ceiling; by CPU each the distance is larger"},
 	{"gatehouse, PostgreSQL: logins/s against sshd", "as with SQLite, and PostgreSQL runs on the same processors, too"},
-	{"gatehouse, SQLite: server CPU against bare x/crypto", "by profile half of the time is the SSH library, a quarter the two write transactions of a login " +
-		"(connection; proof, status and audit event), a tenth reading the session"},
-	{"gatehouse, PostgreSQL: server CPU against bare x/crypto", "as with SQLite, and each login is two transactions and a read, in all eleven round trips"},
-	{"audit, ", "an event is a row more in the change, and the sealer writes its position and link into that row later: two writes and two index entries"},
-	{"idle SSH connection", "the library alone takes most of it (see the bare server); seven goroutines with their stacks stand against its six, and the session's own state comes on top"},
+	{"gatehouse, SQLite: server CPU against bare x/crypto", "by profile more than half of the time is the SSH library, a fifth the write of a login " +
+		"(connection, proof, status and audit event in one transaction), a twelfth reading the session before it"},
+	{"gatehouse, PostgreSQL: server CPU against bare x/crypto", "as with SQLite, and each login is a read and a transaction of seven round trips"},
+	{"audit, ", "measured at the bare store, where nothing else costs: an event is a row more in the change, and the sealer writes its position and link into that row later"},
+	{"idle SSH connection", "the library alone takes most of it (see the bare server); the session's own state comes on top"},
 	{"webhook deliveries, gatehouse, PostgreSQL", "each result is a transaction of its own, on processors that the database, the receiver and whatever else runs share"},
 	{"API key check", "server and load generator share the processors"},
 	{"list page with total, 1000000 sessions", "an offset is reached by walking the index, from the nearer end; only the middle of a long list is that far"},

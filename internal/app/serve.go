@@ -175,7 +175,6 @@ func (s *Server) listenSSH(ctx context.Context) error {
 // Run serves until ctx ends, then lets requests and connections that have begun end in peace, for at most
 // the shutdown timeout. It returns the error that ended it otherwise.
 func (s *Server) Run(ctx context.Context) error {
-	defer spareCollector()()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var doors, loops sync.WaitGroup
@@ -213,7 +212,7 @@ func (s *Server) Run(ctx context.Context) error {
 // startLoops starts what nouns do by themselves. All nodes run all of them: work is claimed in the store.
 func (s *Server) startLoops(ctx context.Context, loops *sync.WaitGroup) {
 	for _, run := range []func(context.Context){
-		s.Webhooks.Run, s.Keyproof.Sweep, s.Tokens.Run, s.Audit.Run, s.hear,
+		s.Webhooks.Run, s.Keyproof.Sweep, s.Tokens.Run, s.Audit.Run, s.hear, spareCollector,
 		func(ctx context.Context) { s.Failures.Run(ctx, time.Minute) },
 	} {
 		loops.Go(func() { run(ctx) })
