@@ -5,7 +5,9 @@ import (
 	"encoding/base64"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
@@ -155,11 +157,25 @@ func (s *Applications) Create(ctx context.Context, by Authority, in NewApplicati
 	if err := CheckLabel(a.Name); err != nil {
 		return Application{}, none, err
 	}
+	if err := checkText("description", a.Description); err != nil {
+		return Application{}, none, err
+	}
+	if err := checkText("role", a.Role); err != nil {
+		return Application{}, none, err
+	}
 	e.Object.Name = a.Name
 	if err := s.Store.Insert(ctx, a, plain, now.Add(pickup), e); err != nil {
 		return Application{}, none, err
 	}
 	return a, plain, nil
+}
+
+// checkText returns why a text cannot be kept, or nil.
+func checkText(member, text string) error {
+	if len(text) > 4096 || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+		return fault.Fields("a "+member+" has at most 4096 bytes of text", fault.Field{Path: member, Message: "at most 4096 bytes of text"})
+	}
+	return nil
 }
 
 // NewSecret returns so many random bytes as base64url without padding.

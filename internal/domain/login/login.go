@@ -118,10 +118,12 @@ func (s *Service) Authenticate(ctx context.Context, p Presented) (access.Caller,
 		return s.byAPIKey(ctx, p)
 	case Session:
 		return s.bySession(ctx, p)
-	default:
-		proof, err := s.prove(ctx, p)
-		return proof.Caller, err
 	}
+	if _, ok := s.method(p.Kind); !ok {
+		return access.Caller{}, s.refuse(ctx, p, ErrNotAccepted)
+	}
+	proof, err := s.prove(ctx, p)
+	return proof.Caller, err
 }
 
 func (s *Service) byAPIKey(ctx context.Context, p Presented) (access.Caller, error) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
@@ -140,7 +141,7 @@ func (s *Service) application(ctx context.Context, p Presented) (identity.Applic
 	if p.Account != "" {
 		return s.Applications.ForLoginByName(ctx, strings.ToLower(p.Account), p.Name)
 	}
-	if len(p.Name) > 64 || strings.ContainsRune(p.Name, 0) {
+	if len(p.Name) > 64 || !utf8.ValidString(p.Name) || strings.ContainsRune(p.Name, 0) {
 		return identity.Application{}, identity.ErrNoApplication
 	}
 	return s.Applications.ForLogin(ctx, strings.ToLower(p.Name))

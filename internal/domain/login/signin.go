@@ -63,7 +63,7 @@ type Signed struct {
 
 // SignIn begins a session for what was presented: a password, the secret of an application or a further method. It reports what Authenticate reports.
 func (s *Service) SignIn(ctx context.Context, p Presented, in Begin) (Signed, error) {
-	if !slices.Contains(p.Accepts, p.Kind) || p.Kind == Session || p.Kind == APIKey {
+	if _, ok := s.method(p.Kind); !ok || !slices.Contains(p.Accepts, p.Kind) {
 		return Signed{}, s.refuse(ctx, p, ErrNotAccepted)
 	}
 	begun := s.Now()
@@ -84,7 +84,8 @@ func (s *Service) SignIn(ctx context.Context, p Presented, in Begin) (Signed, er
 // prove runs a method behind the lock-out and answers failures late and alike.
 func (s *Service) prove(ctx context.Context, p Presented) (Proof, error) {
 	begun := s.Now()
-	proof, standing, err := s.attempt(ctx, p, s.method(p.Kind))
+	m, _ := s.method(p.Kind)
+	proof, standing, err := s.attempt(ctx, p, m)
 	var wrong *Wrong
 	switch {
 	case err == nil:
@@ -100,25 +101,16 @@ func (s *Service) prove(ctx context.Context, p Presented) (Proof, error) {
 	return Proof{}, err
 }
 
-// method finds the method of a kind. Nothing is looked at for one that is not here.
-func (s *Service) method(of Kind) Method {
+// method finds the method of a kind that begins sessions.
+func (s *Service) method(of Kind) (Method, bool) {
 	switch of {
 	case Password:
-		return passwords{s}
+		return passwords{s}, true
 	case AppSecret:
-		return appSecrets{s}
+		return appSecrets{s}, true
 	}
-	if m, ok := s.Methods[of]; ok {
-		return m
-	}
-	return nothing{}
-}
-
-type nothing struct{}
-
-// Prove implements Method.
-func (nothing) Prove(context.Context, Presented) (Proof, error) {
-	return Proof{}, &Wrong{Reason: "there is no such method"}
+	m, ok := s.Methods[of]
+	return m, ok
 }
 
 // attempt looks at what was presented unless it must not be looked at, and counts the outcome.
