@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
 )
 
@@ -91,7 +92,7 @@ func (s Guards) Strike(ctx context.Context, key string, decide func(guard.Record
 }
 
 // Clear implements guard.LockoutStore.
-func (s Guards) Clear(ctx context.Context, keys ...string) (int, error) {
+func (s Guards) Clear(ctx context.Context, keys []string, events ...audit.Event) (int, error) {
 	cleared := 0
 	err := s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
 		cleared = 0
@@ -102,7 +103,7 @@ func (s Guards) Clear(ctx context.Context, keys ...string) (int, error) {
 			}
 			cleared += int(n)
 		}
-		return nil
+		return insertEvents(ctx, tx, events...)
 	})
 	return cleared, err
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 )
 
 // Record is what is known of the failed sign-ins under one key.
@@ -23,8 +25,8 @@ type LockoutStore interface {
 	// Strike loads the record of key, hands it to decide and stores and returns what that returns, in one
 	// transaction. decide may run more than once; it is given the zero Record where there is none.
 	Strike(ctx context.Context, key string, decide func(Record) Record) (Record, error)
-	// Clear removes records and reports how many there were.
-	Clear(ctx context.Context, keys ...string) (int, error)
+	// Clear removes records and stores events, all or nothing, and reports how many records there were.
+	Clear(ctx context.Context, keys []string, events ...audit.Event) (int, error)
 	// SweepRecords removes records whose last failure lies before that time.
 	SweepRecords(ctx context.Context, before time.Time) error
 }
@@ -133,17 +135,17 @@ func (l *Lockout) Succeed(ctx context.Context, w Who, before Standing) error {
 	if before.failures == 0 {
 		return nil
 	}
-	_, err := l.Store.Clear(ctx, w.key())
+	_, err := l.Store.Clear(ctx, []string{w.key()})
 	return err
 }
 
-// Clear forgets the failures of names in every spelling the caller gives, folded, and reports whether there were any.
-func (l *Lockout) Clear(ctx context.Context, names ...string) (bool, error) {
+// Clear forgets the failures of names, each folded, records e, and reports whether there were any.
+func (l *Lockout) Clear(ctx context.Context, e audit.Event, names ...string) (bool, error) {
 	keys := make([]string, len(names))
 	for i, name := range names {
 		keys[i] = Who{Name: name}.key()
 	}
-	n, err := l.Store.Clear(ctx, keys...)
+	n, err := l.Store.Clear(ctx, keys, e)
 	return n > 0, err
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
 )
 
@@ -37,7 +38,7 @@ func (s *records) Strike(_ context.Context, key string, decide func(guard.Record
 	return s.rows[key], s.err
 }
 
-func (s *records) Clear(_ context.Context, keys ...string) (int, error) {
+func (s *records) Clear(_ context.Context, keys []string, _ ...audit.Event) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := len(s.rows)
@@ -158,7 +159,7 @@ func TestLockout_of_a_name(t *testing.T) {
 			t.Error("counts on after a quiet day")
 		}
 		lock()
-		if locked, err := l.Clear(t.Context(), "dana", "dana@example.test"); !locked || err != nil {
+		if locked, err := l.Clear(t.Context(), audit.Event{}, "dana", "dana@example.test"); !locked || err != nil {
 			t.Errorf("%v, %v", locked, err)
 		}
 		l.fail(t, who)

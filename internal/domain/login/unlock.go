@@ -18,11 +18,7 @@ func (s *Service) Unlock(ctx context.Context, by access.Caller, user string) (bo
 	if err != nil {
 		return false, err
 	}
-	locked, err := s.Lockout.Clear(ctx, identity.Login(u.Name), identity.Login(u.Email))
-	if err != nil {
-		return false, err
-	}
 	e := by.Event(s.Now(), access.GuardUnlock, on, audit.Done)
 	e.Object.Name = u.Name
-	return locked, s.Audit.Record(ctx, e)
+	return s.Lockout.Clear(ctx, e, identity.Login(u.Name), identity.Login(u.Email))
 }

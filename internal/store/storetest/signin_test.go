@@ -524,7 +524,7 @@ func TestLockouts(t *testing.T) {
 			t.Errorf("%+v, %v", r, err)
 		}
 		must(t, s.SweepRecords(ctx, start.Add(time.Second)))
-		if n, err := s.Clear(ctx, "k", "other"); n != 1 || err != nil {
+		if n, err := s.Clear(ctx, []string{"k", "other"}, event()); n != 1 || err != nil {
 			t.Errorf("%d, %v", n, err)
 		}
 	})
