@@ -85,7 +85,7 @@ type sessionEnd struct {
 // Run ends what was named.
 func (c *sessionEnd) Run(ctx context.Context, p *process) error {
 	if given := countGiven(c.ID, c.User, c.App); given != 1 {
-		return usagef("session end: name one session, or give --user NAME or --app ID")
+		return usagef("session end: nothing or too much was named; name one session, or give --user NAME or --app ID")
 	}
 	return p.withHouse(ctx, func(h *app.House, by access.Caller) error {
 		if c.ID != "" {
