@@ -229,6 +229,9 @@ func (s Sessions) List(ctx context.Context, now time.Time, w page.Window) (page.
 
 // Expire implements session.Store. A session that was used in the meantime lives on.
 func (s Sessions) Expire(ctx context.Context, now time.Time, limit int, event func(session.Session) audit.Event) (int, error) {
+	if some, err := s.any(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM sessions WHERE ended IS NULL AND expires <= $1 LIMIT 1) AS one`, now); !some || err != nil {
+		return 0, err
+	}
 	ended := 0
 	err := s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
 		ended = 0
@@ -256,10 +259,23 @@ func (s Sessions) Expire(ctx context.Context, now time.Time, limit int, event fu
 
 // Purge implements session.Store.
 func (s Sessions) Purge(ctx context.Context, before time.Time, limit int) (int, error) {
+	if some, err := s.any(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM sessions WHERE ended IS NOT NULL AND ended < $1 LIMIT 1) AS one`, before); !some || err != nil {
+		return 0, err
+	}
 	var n int64
 	err := s.DB.Write(ctx, func(ctx context.Context, tx Tx) (err error) {
 		n, err = Exec(ctx, tx, `DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE ended IS NOT NULL AND ended < $1 ORDER BY ended LIMIT $2)`, Micros(before), limit)
 		return err
 	})
 	return int(n), err
+}
+
+// any tells, without a write transaction, whether there is something to do: most often there is not.
+func (s Sessions) any(ctx context.Context, query string, at time.Time) (bool, error) {
+	var n int64
+	err := s.DB.Read(ctx, func(ctx context.Context, tx Tx) (err error) {
+		n, err = One(ctx, tx, Value[int64], query, Micros(at))
+		return err
+	})
+	return n > 0, err
 }

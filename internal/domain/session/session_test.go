@@ -494,3 +494,16 @@ func TestSweep_records_what_expired_and_removes_what_is_old(t *testing.T) {
 		}
 	})
 }
+
+func BenchmarkCheck(b *testing.B) {
+	w := newWorld()
+	token, _, err := w.Start(b.Context(), w.who(access.User, "dana"), session.New{State: session.Active})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := w.Check(b.Context(), token, here); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

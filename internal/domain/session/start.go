@@ -34,7 +34,7 @@ func (s *Service) begin(by access.Caller, in New, now time.Time) Session {
 	life := s.life(by.Kind)
 	x := Session{
 		ID: s.NewID(), Principal: by.Principal, Account: by.Account, State: in.State, Method: by.Method, Transport: in.Transport,
-		Created: now, Authenticated: by.At, LastUsed: now, Idle: life.Idle, Deadline: now.Add(life.Max), UserAgent: cut(in.UserAgent),
+		Created: now, Authenticated: by.At, LastUsed: now, Idle: min(life.Idle, life.Max), Deadline: now.Add(life.Max), UserAgent: cut(in.UserAgent),
 	}
 	if x.Transport == "" {
 		x.Transport = Bearer
