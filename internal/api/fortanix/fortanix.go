@@ -76,7 +76,7 @@ func (d *Dialect) Routes() []api.Route {
 		{Method: "GET", Pattern: "/sys/v1/info", Action: access.Public, Handler: d.open(version)},
 		{Method: "GET", Pattern: "/sys/v1/health", Action: access.Public, Handler: d.open(d.health)},
 	}
-	return own
+	return append(own, d.neighbours()...)
 }
 
 // open is for routes that need no caller.
