@@ -99,7 +99,7 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 	sessions := &session.Service{
 		Store: store.Sessions{DB: db}, Access: rights, Accounts: accounts, Now: now, NewID: newID,
 		Users: session.Life{Idle: 24 * time.Hour, Max: 168 * time.Hour, Limit: 100},
-		Apps:  session.Life{Idle: 10 * time.Minute, Max: 24 * time.Hour, Limit: 1000}, Wait: 5 * time.Minute,
+		Apps:  session.Life{Idle: 10 * time.Minute, Max: 24 * time.Hour, Limit: 1000}, Wait: 5 * time.Minute, CacheFor: 2 * time.Second,
 	}
 	h.dialect = &fortanix.Dialect{
 		Login: &login.Service{
