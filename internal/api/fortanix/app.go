@@ -92,6 +92,9 @@ const (
 	maxSecret  = 256
 )
 
+// maxList is how many groups or networks one request may name.
+const maxList = 256
+
 // newApp reads what an application is made from.
 func newApp(body *object, account string) identity.NewApplication {
 	in := identity.NewApplication{Account: account, Name: body.name("name"), Description: body.optional("description"), Role: "crypto"}
@@ -138,6 +141,9 @@ func groupIDs(raw json.RawMessage) ([]string, bool) {
 			return nil, false
 		}
 		texts = slices.Sorted(maps.Keys(each))
+	}
+	if len(texts) > maxList {
+		return nil, false
 	}
 	var ids []string
 	for _, text := range texts {
@@ -219,7 +225,7 @@ func (a *wireAddresses) UnmarshalJSON(raw []byte) error {
 		return nil
 	}
 	var in map[string][]string
-	if json.Unmarshal(raw, &in) != nil || len(in) != 1 || len(in["whitelist"]) == 0 {
+	if json.Unmarshal(raw, &in) != nil || len(in) != 1 || len(in["whitelist"]) == 0 || len(in["whitelist"]) > maxList {
 		return errNetworks
 	}
 	for _, text := range in["whitelist"] {
@@ -240,8 +246,8 @@ func networkOf(text string) (netip.Prefix, error) {
 		return netip.PrefixFrom(address, address.BitLen()), nil
 	}
 	network, err := netip.ParsePrefix(text)
-	if err == nil && network.Addr().Is4In6() {
-		return networkOf("mapped")
+	if err != nil || network.Addr().Is4In6() {
+		return netip.Prefix{}, errNetworks
 	}
-	return network.Masked(), err
+	return network.Masked(), nil
 }

@@ -27,24 +27,6 @@ type object struct {
 	fault   *fault.Error
 }
 
-// decode reads the body of a request into a struct whose members may all be absent, and leaves what is absent as it was.
-func decode(r *http.Request, v any) error {
-	o, err := read(r)
-	if err != nil {
-		return err
-	}
-	raw, err := json.Marshal(o.members)
-	if err != nil {
-		return err
-	}
-	err = json.Unmarshal(raw, v)
-	var wrong *json.UnmarshalTypeError
-	if errors.As(err, &wrong) {
-		return invalid(wrong.Field)
-	}
-	return err
-}
-
 // read reads the body of a request. No body, blanks and {} are the same; no Content-Type is JSON.
 func read(r *http.Request) (*object, error) {
 	raw, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))

@@ -333,6 +333,26 @@ func TestApp_works_from_its_networks_alone(t *testing.T) {
 	}
 }
 
+func TestCreateApp_bounds_its_lists(t *testing.T) {
+	t.Parallel()
+	s := newStreet(t)
+	networks := func(n int) string { return strings.TrimSuffix(strings.Repeat(`"10.0.0.0/8",`, n), ",") }
+	group := s.made("dana", "/sys/v1/groups", `{"name":"g"}`, "group_id")
+	groups := func(n int) string { return strings.TrimSuffix(strings.Repeat(`"`+group+`",`, n), ",") }
+	for body, want := range map[string]string{
+		`{"name":"a","ip_address_policy":{"whitelist":[` + networks(256) + `]}}`: "",
+		`{"name":"b","ip_address_policy":{"whitelist":[` + networks(257) + `]}}`: "Invalid request: ip_address_policy",
+		`{"name":"c","add_groups":[` + groups(256) + `]}`:                        "",
+		`{"name":"d","add_groups":[` + groups(257) + `]}`:                        "Invalid request: add_groups",
+		`{"name":"e","description":"` + strings.Repeat("x", 4097) + `"}`:         "Invalid request: description",
+	} {
+		w := s.call("POST", "/sys/v1/apps", "Bearer "+s.tokens["dana"], body)
+		if got := w.Body.String(); w.Code != http.StatusOK && got != want || w.Code == http.StatusOK && want != "" {
+			t.Errorf("%.60s: %d %s", body, w.Code, got)
+		}
+	}
+}
+
 func TestChangePassword_ends_all_other_sessions(t *testing.T) {
 	t.Parallel()
 	s := newStreet(t)
