@@ -142,6 +142,8 @@ func startSealers(ctx context.Context, nodes []*store.DB, sealers *sync.WaitGrou
 
 var listed = sync.OnceValues(func() (sshkey.Key, error) { return sshkey.Parse(publicKey()) })
 
+var eventActor = audit.Actor{Kind: "api_key", ID: projectID, Name: "bench", Method: "api_key"}
+
 // writeOne makes a session, and for its whole life the connection that proves it and the proof.
 func writeOne(ctx context.Context, proofs store.Keyproofs, whole bool) error {
 	key, err := listed()
@@ -153,7 +155,7 @@ func writeOne(ctx context.Context, proofs store.Keyproofs, whole bool) error {
 		ID: newID(), Project: projectID, Kind: keyproof.Verify, Identifier: keyproof.NewIdentifier(), Status: keyproof.Pending,
 		Options: keyproof.Options{MaxAttempts: 1}, Created: now, Updated: now, Keys: []keyproof.Key{{ID: newID(), Public: key}},
 	}
-	if err := proofs.Insert(ctx, s, nil, eventOf(s, "keyproof.create", audit.Actor{Kind: "api_key", ID: projectID, Name: "bench", Method: "api_key"})); err != nil {
+	if err := proofs.Insert(ctx, s, nil, eventOf(s, "keyproof.create", eventActor)); err != nil {
 		return err
 	}
 	if !whole {
@@ -245,7 +247,7 @@ func (c *auditCase) what() string {
 
 // write is one half of a round, on a database of its own.
 func (c *auditCase) write(r *run, database postgres, audited bool) {
-	o := writes{Nodes: c.nodes, Audited: audited, Whole: c.whole, Lasting: r.lasting * 3 / 5}
+	o := writes{Nodes: c.nodes, Audited: audited, Whole: c.whole, Lasting: r.lasting / 2}
 	var before proc.CPU
 	if c.postgres {
 		o.URL = database.another(r)

@@ -23,10 +23,9 @@ const (
 )
 
 const copySession = `INSERT INTO proof_sessions (id, project, kind, identifier, status, external_id, match_all_keys,
-	multi_key, multi_connection, must_confirm, max_attempts, banner, message, attempts, created, updated, expires, open, ends, hooks, keys)
+	multi_key, multi_connection, must_confirm, max_attempts, banner, message, attempts, created, updated, expires, hooks, keys)
 	SELECT v.id, p.id, m.kind, v.identifier, v.status, v.external_id, m.match_all_keys, m.multi_key, m.multi_connection, m.must_confirm,
-	m.max_attempts, m.banner, m.message, m.attempts, v.created, v.created, NULL, v.status = 'pending',
-	CASE WHEN v.status = 'pending' THEN NULL ELSE v.created END, m.hooks, m.keys
+	m.max_attempts, m.banner, m.message, m.attempts, v.created, v.created, NULL, m.hooks, m.keys
 	FROM v, proof_sessions m, projects p WHERE m.id = $1 AND p.key = $2`
 
 const countSessions = `INSERT INTO proof_counts (project, kind, shard, pending, verified, failed, completed, expired)
@@ -39,9 +38,9 @@ const countSessions = `INSERT INTO proof_counts (project, kind, shard, pending, 
 var copied = [10]string{"pending", "verified", "verified", "failed", "verified", "verified", "expired", "verified", "verified", "failed"}
 
 // fillSessions copies a session size times into a project, a session a second up to now.
-func (h *house) fillSessions(db *store.DB, project, model string, size int) error {
+func fillSessions(db *store.DB, project, model string, size int) error {
 	begin := time.Now().Add(-time.Duration(size+1) * time.Second)
-	err := h.fill(db, size, []string{"id TEXT", "identifier TEXT", "status TEXT", "external_id TEXT", "created BIGINT"}, copySession, []any{model, project},
+	err := fill(db, size, []string{"id TEXT", "identifier TEXT", "status TEXT", "external_id TEXT", "created BIGINT"}, copySession, []any{model, project},
 		func(i int) []any {
 			at := begin.Add(time.Duration(i) * time.Second)
 			id := idAt(at, i)
@@ -76,9 +75,9 @@ const copyDelivery = `INSERT INTO webhook_deliveries (id, webhook, owner, projec
 	FROM v JOIN webhooks w ON w.owner = v.owner`
 
 // fillDeliveries queues n deliveries, in turns for the webhooks of the given sessions.
-func (h *house) fillDeliveries(db *store.DB, owners []session, payload string, n int) error {
+func fillDeliveries(db *store.DB, owners []session, payload string, n int) error {
 	now := time.Now().Add(-time.Minute)
-	return h.fill(db, n, []string{"id TEXT", "owner TEXT", "due BIGINT"}, copyDelivery, []any{payload},
+	return fill(db, n, []string{"id TEXT", "owner TEXT", "due BIGINT"}, copyDelivery, []any{payload},
 		func(i int) []any {
 			at := now.Add(time.Duration(i) * time.Millisecond)
 			return []any{idAt(at, i), owners[i%len(owners)].ID, store.Micros(at)}
@@ -86,7 +85,7 @@ func (h *house) fillDeliveries(db *store.DB, owners []session, payload string, n
 }
 
 // fill runs a statement over n rows, which it finds as the table v.
-func (h *house) fill(db *store.DB, n int, columns []string, statement string, fixed []any, row func(i int) []any) error {
+func fill(db *store.DB, n int, columns []string, statement string, fixed []any, row func(i int) []any) error {
 	for from := 0; from < n; from += fillWrite {
 		err := db.Write(context.Background(), func(ctx context.Context, tx store.Tx) error {
 			to := min(from+fillWrite, n)

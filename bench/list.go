@@ -30,13 +30,14 @@ func measureList(r *run) section {
 		sizes = []int{1_000, 50_000}
 	}
 	database := r.postgres()
-	s := section{Note: "Pages of 100 with their exact total, one request at a time over the API. Both projects lie in one database; two thirds of the sessions are " +
+	s := section{Note: "Pages of 100 with their exact total, one request at a time over the API. Both projects lie in one database; six in ten sessions are " +
 		"verified, a tenth is pending."}
 	t := table{Head: []string{"server", "sessions", "page", "p50, ms", "p99, ms", "server CPU, ms"}}
 	for _, of := range []*postgres{nil, &database} {
-		worst := r.list(of, sizes, &t)
+		worst, first := r.list(of, sizes, &t)
 		for _, size := range sizes {
-			w := worst[size]
+			w, front := worst[size], first[size]
+			s.figure(fmt.Sprintf("list page with total, %d sessions, %s: first page, p50", size, w.name), fmt.Sprintf("%.1f ms", front), "<= 100 ms", front <= 100)
 			s.figure(fmt.Sprintf("list page with total, %d sessions, %s: slowest p50", size, w.name), fmt.Sprintf("%.1f ms (%s)", w.p50, w.what), "<= 100 ms", w.p50 <= 100)
 		}
 	}
@@ -49,30 +50,33 @@ type slowest struct {
 	p50        float64
 }
 
-func (r *run) list(of *postgres, sizes []int, t *table) map[int]slowest {
+func (r *run) list(of *postgres, sizes []int, t *table) (worst map[int]slowest, first map[int]float64) {
 	h := r.open(of, nil)
 	projects := map[int]string{sizes[0]: "BENCH", sizes[1]: "MANY"}
 	h.command("project", "add", "MANY", "--name", "many")
 	keys := map[int]string{sizes[0]: h.key, sizes[1]: h.command("apikey", "add", "--project", "MANY", "--name", "many")}
 	h.fillList(sizes, projects)
-	worst := make(map[int]slowest)
+	worst, first = make(map[int]slowest), make(map[int]float64)
 	for _, size := range sizes {
 		for _, l := range listings {
 			before := r.spent(h.server)
 			h.key = keys[size]
 			done := h.request(load.Requests{
-				Method: http.MethodGet, Path: sessionsPath + l.query(size), Want: http.StatusOK, Parallel: 1, Lasting: r.lasting / 2,
+				Method: http.MethodGet, Path: sessionsPath + l.query(size), Want: http.StatusOK, Parallel: 1, Lasting: r.lasting / 4,
 			})
 			cpu := r.spent(h.server).Since(before).Per(done.Done).Sum()
 			p50, p99 := milliseconds(done.Latencies.P50), milliseconds(done.Latencies.P99)
 			t.add(h.name, fmt.Sprint(size), l.what, fmt.Sprintf("%.1f", p50), fmt.Sprintf("%.1f", p99), fmt.Sprintf("%.1f", milliseconds(cpu)))
 			r.say("  %s, %d sessions, %s: p50 %.1f ms, p99 %.1f ms", h.name, size, l.what, p50, p99)
+			if _, ok := first[size]; !ok {
+				first[size] = p50
+			}
 			if w, ok := worst[size]; !ok || p50 > w.p50 {
 				worst[size] = slowest{h.name, l.what, p50}
 			}
 		}
 	}
-	return worst
+	return worst, first
 }
 
 // fillList makes the sessions of both projects.
@@ -82,7 +86,7 @@ func (h *house) fillList(sizes []int, projects map[int]string) {
 	h.stop(syscall.SIGTERM)
 	db := h.store()
 	for _, size := range sizes {
-		h.r.must(h.fillSessions(db, projects[size], model[0].ID, size), "fill the list")
+		h.r.must(fillSessions(db, projects[size], model[0].ID, size), "fill the list")
 	}
 	h.r.must(db.Close(), "close database")
 	h.settle()

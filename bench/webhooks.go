@@ -77,7 +77,7 @@ func (r *run) drain(database *postgres) *drain {
 // queue puts deliveries into the database of a server that does not run.
 func (d *drain) queue(r *run, count int) {
 	db := d.house.store()
-	r.must(d.house.fillDeliveries(db, d.owners, payload, count), "queue deliveries")
+	r.must(fillDeliveries(db, d.owners, payload, count), "queue deliveries")
 	r.must(db.Close(), "close database")
 	d.house.settle()
 }

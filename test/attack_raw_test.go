@@ -25,6 +25,7 @@ import (
 // library's are too well-behaved. It knows one key exchange and one cipher.
 type rawClient struct {
 	tb         testing.TB
+	version    string
 	conn       net.Conn
 	in         *bufio.Reader
 	session    []byte
@@ -80,9 +81,14 @@ const rawVersion = "SSH-2.0-raw"
 // rawHello exchanges versions.
 func rawHello(tb testing.TB, g *gate.Gate) *rawClient {
 	tb.Helper()
+	return rawHelloAs(tb, g, rawVersion)
+}
+
+func rawHelloAs(tb testing.TB, g *gate.Gate, version string) *rawClient {
+	tb.Helper()
 	conn := dialFrom(tb, "127.0.0.1", g.SSHAddr())
-	r := &rawClient{tb: tb, conn: conn, in: bufio.NewReader(conn)}
-	if _, err := io.WriteString(conn, rawVersion+"\r\n"); err != nil {
+	r := &rawClient{tb: tb, version: version, conn: conn, in: bufio.NewReader(conn)}
+	if _, err := io.WriteString(conn, version+"\r\n"); err != nil {
 		tb.Fatal(err)
 	}
 	if line, err := r.in.ReadString('\n'); err != nil || line != "SSH-2.0-Gatehouse\r\n" {
@@ -109,12 +115,18 @@ func kexInit(ciphers string) []byte {
 func rawConnect(tb testing.TB, g *gate.Gate) *rawClient {
 	tb.Helper()
 	r := rawHello(tb, g)
+	r.begin()
+	return r
+}
+
+// begin does the key exchange and asks for the authentication service.
+func (r *rawClient) begin() {
+	r.tb.Helper()
 	r.exchangeKeys()
 	r.send(rawServiceRequest, ssh.Marshal(struct{ S string }{"ssh-userauth"}))
 	if kind, _ := r.receive(); kind != rawServiceAccept {
-		tb.Fatalf("message %d instead of service accept", kind)
+		r.tb.Fatalf("message %d instead of service accept", kind)
 	}
-	return r
 }
 
 // exchangeKeys does RFC 4253 sections 7 and 8 with RFC 8731. It checks no host key: it is the attacker.
@@ -146,7 +158,7 @@ func (r *rawClient) exchangeKeys() {
 	h := sha256.Sum256(append(ssh.Marshal(struct {
 		VC, VS             string
 		IC, IS, KS, QC, QS []byte
-	}{rawVersion, "SSH-2.0-Gatehouse", mine, theirs, reply.HostKey, point, reply.Q}), k...))
+	}{r.version, "SSH-2.0-Gatehouse", mine, theirs, reply.HostKey, point, reply.Q}), k...))
 	r.session = h[:]
 	r.send(rawNewKeys, nil)
 	if packet := r.read(); packet[0] != rawNewKeys {

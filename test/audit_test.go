@@ -251,6 +251,7 @@ func relink(t *testing.T, db *sql.DB) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer rows.Close()
 	links := map[int64]string{}
 	var link audit.Hash
 	for rows.Next() {

@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -67,12 +68,28 @@ func print[T any](p *process, items []T, head []string, row func(T) []string) er
 	return nil
 }
 
-// printJSON prints a value for programs. JSON escapes control bytes by itself.
+// printJSON prints a value for programs. The encoder escapes control bytes below space; what else would
+// not be seen, escape sequences of one character among it, is escaped here (rule W10).
 func (p *process) printJSON(v any) error {
-	e := json.NewEncoder(p.out)
+	var encoded strings.Builder
+	e := json.NewEncoder(&encoded)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, r := range encoded.String() {
+		if r < 0x7f || unicode.IsGraphic(r) {
+			b.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
+		}
+	}
+	_, err := io.WriteString(p.out, b.String())
+	return err
 }
 
 // note tells a person what was done. Programs read the exit code.

@@ -277,7 +277,7 @@ func (h *House) buildKeyproof() {
 	h.Webhooks.Start()
 	h.Keyproof = &keyproof.Service{
 		Store: store.Keyproofs{DB: h.DB, Webhooks: hooks}, Access: h.Access, Projects: h.Projects, Webhooks: h.Webhooks, Now: now, NewID: newID,
-		MaxKeys: c.KeysMax, MaxHooks: c.WebhooksMax, CommitWait: 15 * time.Second, SweepEvery: c.SweepEvery, KeepFor: c.SessionRetention,
+		MaxKeys: c.KeysMax, MaxHooks: c.WebhooksMax, RecordWait: c.RecordWait, CommitWait: 15 * time.Second, SweepEvery: c.SweepEvery, KeepFor: c.SessionRetention,
 		Observe: h.metrics.proved, OnError: h.failed,
 	}
 }

@@ -175,6 +175,7 @@ func (s *Server) listenSSH(ctx context.Context) error {
 // Run serves until ctx ends, then lets requests and connections that have begun end in peace, for at most
 // the shutdown timeout. It returns the error that ended it otherwise.
 func (s *Server) Run(ctx context.Context) error {
+	defer spareCollector()()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var doors, loops sync.WaitGroup

@@ -105,6 +105,7 @@ type SSHVerify struct {
 	ConfirmTimeout      time.Duration
 	ChannelWait         time.Duration // for the client to open a channel
 	LeaveWait           time.Duration // for the client to read its last line
+	RecordWait          time.Duration // a connection may go unrecorded so long, to be written with its end
 	SweepEvery          time.Duration
 	WebhookTimeout      time.Duration
 	WebhookLease        time.Duration // how long a node may hold a delivery

@@ -86,6 +86,7 @@ func table() []Setting {
 		{"sshverify.confirm_timeout", "", "duration", "60s", "How long a person may think about the question whether it was them.", wait(func(c *Config) *time.Duration { return &c.SSHVerify.ConfirmTimeout })},
 		{"sshverify.channel_wait", "", "duration", "10s", "How long a proven connection may take to open its channel.", wait(func(c *Config) *time.Duration { return &c.SSHVerify.ChannelWait })},
 		{"sshverify.leave_wait", "", "duration", "2s", "How long a client may take to read its last line and leave.", wait(func(c *Config) *time.Duration { return &c.SSHVerify.LeaveWait })},
+		{"sshverify.record_wait", "", "duration", "50ms", "How long a new connection may go unrecorded while its end is awaited: quick proofs are then one write.", wait(func(c *Config) *time.Duration { return &c.SSHVerify.RecordWait })},
 		{"sshverify.sweep_every", "", "duration", "5s", "How often expired sessions are looked for.", wait(func(c *Config) *time.Duration { return &c.SSHVerify.SweepEvery })},
 		{"sshverify.webhook_timeout", "", "duration", "10s", "How long a receiver may take to answer one delivery.", wait(func(c *Config) *time.Duration { return &c.SSHVerify.WebhookTimeout })},
 		{"sshverify.webhook_lease", "", "duration", "60s", "How long a delivery belongs to the node that took it. Longer than the timeout.", wait(func(c *Config) *time.Duration { return &c.SSHVerify.WebhookLease })},

@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -317,6 +318,9 @@ func TestTotal_of_unauthenticated_connections(t *testing.T) {
 	s := d.verify(t, keyproof.Options{MustConfirm: true, MultiConnection: true}, key.PublicKey())
 	for range 3 { // these wait for y
 		visitor(t, d, s.Identifier, key)
+	}
+	for d.server.Unauthenticated() > 0 { // the client hears of its success first
+		runtime.Gosched()
 	}
 	var idle []net.Conn
 	for i := range 3 {

@@ -56,9 +56,9 @@ func (c *connection) bind(meta ssh.ConnMetadata) string {
 		c.server.Log.Error("begin attempt", "door", "sshd", "error", err)
 		return lineBroken + "\n"
 	}
-	c.attempt, c.done = attempt, make(chan struct{})
+	c.attempt, c.seated = attempt, make(chan struct{})
 	c.trying.Store(true)
-	go c.watch(attempt.Gone())
+	go c.watch(attempt.Gone(), c.seated)
 	if banner := attempt.Session().Banner; banner != nil {
 		return plain(*banner) + "\n"
 	}

@@ -36,7 +36,7 @@ type connection struct {
 	proof    bool   // it has the form of an identifier
 	attempt  *keyproof.Attempt
 	trying   atomic.Bool   // attempt is there, for other goroutines
-	done     chan struct{} // closed at the end, for watch
+	seated   chan struct{} // closed when the desk, or the end, takes over from watch
 	broken   bool          // the session could not be looked up
 	refused  bool          // a refusal was recorded
 	asked    bool          // the client asked to authenticate on an open session
@@ -198,12 +198,21 @@ func (c *connection) commit(end keyproof.End) {
 	}
 }
 
-// watch closes the connection when its session is deleted.
-func (c *connection) watch(gone <-chan struct{}) {
+// watch closes the connection when its session is deleted while it authenticates. Later the desk looks
+// by itself: connections that wait are many, and a goroutine each would cost.
+func (c *connection) watch(gone, seated <-chan struct{}) {
 	select {
 	case <-gone:
 		c.socket.Close()
-	case <-c.done:
+	case <-seated:
+	}
+}
+
+// unwatch ends watch, once.
+func (c *connection) unwatch() {
+	if c.seated != nil {
+		close(c.seated)
+		c.seated = nil
 	}
 }
 
@@ -227,8 +236,8 @@ func (c *connection) end() {
 	}
 	c.socket.Close()
 	c.leave()
+	c.unwatch()
 	if c.attempt != nil {
-		close(c.done)
 		c.attempt.End()
 	}
 	c.server.forget(c)

@@ -35,6 +35,7 @@ type desk struct {
 
 // serveDesk commits what needs no confirmation and shows the result, until the connection has ended.
 func (c *connection) serveDesk(conn *ssh.ServerConn, channels <-chan ssh.NewChannel, globals <-chan *ssh.Request) {
+	c.unwatch()
 	limits := c.server.Limits
 	d := &desk{connection: c, conn: conn, channels: channels, globals: globals, answerBy: time.Now().Add(limits.Confirm)}
 	patience := limits.Confirm
@@ -52,6 +53,7 @@ func (d *desk) serve(patience time.Duration) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	var talked <-chan struct{}
+	gone := d.connection.attempt.Gone()
 	for {
 		select {
 		case ch, ok := <-d.channels:
@@ -73,6 +75,9 @@ func (d *desk) serve(patience time.Duration) {
 				timer.Stop()
 				talked = d.talked
 			}
+		case <-gone: // the session was deleted
+			gone = nil
+			d.connection.socket.Close()
 		case <-talked:
 			talked = nil
 			timer.Reset(d.connection.server.Limits.Leave)

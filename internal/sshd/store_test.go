@@ -111,7 +111,9 @@ func (m *memory) Change(_ context.Context, id string, decide func(keyproof.State
 		s = *c.Session
 		m.sessions[id] = s
 	}
-	if c.Connection != nil {
+	if c.Connection != nil && c.NewConnection {
+		m.connections = append(m.connections, *c.Connection)
+	} else if c.Connection != nil {
 		i := slices.IndexFunc(m.connections, func(old keyproof.Connection) bool { return old.ID == c.Connection.ID })
 		m.connections[i] = *c.Connection
 	}

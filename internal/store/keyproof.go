@@ -160,10 +160,8 @@ func scanConnection(scan Scan) (keyproof.Connection, error) {
 // Connect implements keyproof.Store. The row's foreign key holds the session until the deliveries are in.
 func (s Keyproofs) Connect(ctx context.Context, c keyproof.Connection, deliveries []webhook.Delivery) error {
 	err := s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO proof_connections (id, session, address, client_version, created, keys)
-			VALUES ($1, $2, $3, $4, $5, $6)`, c.ID, c.Session, c.Address, c.ClientVersion, Micros(c.Created), connectionKeys(c))
-		if err != nil {
-			return fmt.Errorf("insert connection: %w", err)
+		if err := insertConnection(ctx, tx, c); err != nil {
+			return err
 		}
 		return insertDeliveries(ctx, tx, deliveries...)
 	})
@@ -171,6 +169,15 @@ func (s Keyproofs) Connect(ctx context.Context, c keyproof.Connection, deliverie
 		return errNoSession
 	}
 	return err
+}
+
+func insertConnection(ctx context.Context, tx Tx, c keyproof.Connection) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO proof_connections (id, session, address, client_version, created, keys)
+		VALUES ($1, $2, $3, $4, $5, $6)`, c.ID, c.Session, c.Address, c.ClientVersion, Micros(c.Created), connectionKeys(c))
+	if err != nil {
+		return fmt.Errorf("insert connection: %w", err)
+	}
+	return nil
 }
 
 func connectionKeys(c keyproof.Connection) string {

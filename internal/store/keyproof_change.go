@@ -45,7 +45,11 @@ func (s Keyproofs) apply(ctx context.Context, tx Tx, was keyproof.Session, c key
 			return fmt.Errorf("change session: %w", err)
 		}
 	}
-	if c.Connection != nil {
+	if c.Connection != nil && c.NewConnection {
+		if err := insertConnection(ctx, tx, *c.Connection); err != nil {
+			return err
+		}
+	} else if c.Connection != nil {
 		n, err := Exec(ctx, tx, `UPDATE proof_connections SET keys = $3 WHERE session = $1 AND id = $2`,
 			was.ID, c.Connection.ID, connectionKeys(*c.Connection))
 		if err == nil && n != 1 {

@@ -140,7 +140,7 @@ func newSelection(ctx context.Context, tx Tx, f keyproof.Filter) (selection, err
 	return sel, err
 }
 
-// "project || ''" is no column to either planner: it keeps SQLite on the index by end, where overdue
+// "project || ”" is no column to either planner: it keeps SQLite on the index by end, where overdue
 // sessions lie together, and off the one by status, where they lie among all pending ones.
 const overdueKeys = `SELECT id, created FROM proof_sessions WHERE project || '' = $1 AND kind || '' = $2
 	AND status = 'pending' AND expires IS NOT NULL AND expires <= $3 AND (CAST($4 AS BOOLEAN) OR external_id = $5) ORDER BY expires`

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -87,6 +88,9 @@ func (g *Gate) Dbclient(tb testing.TB, user string, args []string, keys ...KeyFi
 	tb.Helper()
 	peers.Require(tb, "dbclient", "dropbearconvert")
 	all := append([]string{"-y", "-y", "-p", strconv.Itoa(g.SSHPort)}, args...)
+	if !slices.Contains(args, "-t") {
+		all = append(all, "-T") // or it wants a terminal of its own
+	}
 	for _, k := range keys {
 		path := filepath.Join(tb.TempDir(), "dropbear")
 		if r := Run(tb, exec.Command("dropbearconvert", "openssh", "dropbear", k.Path, path), ""); r.Exit != 0 {

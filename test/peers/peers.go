@@ -10,12 +10,15 @@ package peers
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -43,7 +46,8 @@ func missing(tb testing.TB, name string) {
 	tb.Skipf("missing peer %s", name)
 }
 
-// Port returns a port of 127.0.0.1 that was free a moment ago.
+// Port returns a port of 127.0.0.1 that is free and stays so: nobody in this process gets it twice, and
+// the system does not give it to outgoing connections.
 func Port(tb testing.TB) int {
 	tb.Helper()
 	port, err := freePort()
@@ -53,12 +57,25 @@ func Port(tb testing.TB) int {
 	return port
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed in the next line
-	if err != nil {
-		return 0, err
+// The ports that are handed out lie below those that systems take for outgoing connections. Other
+// processes do the same, so each begins at a place of its own.
+const firstPort, portCount = 12_000, 20_000
+
+var nextPort = func() *atomic.Int64 {
+	var n atomic.Int64
+	n.Store(rand.Int64N(portCount))
+	return &n
+}()
+
+func freePort() (port int, err error) {
+	for range 1000 {
+		port = firstPort + int(nextPort.Add(1)%portCount)
+		var l net.Listener
+		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil { //nolint:noctx // closed at once
+			return port, l.Close()
+		}
 	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
+	return 0, err
 }
 
 // Process is a running peer.

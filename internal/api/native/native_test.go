@@ -2,7 +2,6 @@ package native_test
 
 import (
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -107,7 +106,7 @@ func serve(t *testing.T, doc *huma.OpenAPI) http.Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &api.Door{Handler: mux, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now}
+	return &api.Door{Handler: mux, Log: slog.New(slog.DiscardHandler), Now: time.Now}
 }
 
 func get(t *testing.T, h http.Handler, method, path string) *httptest.ResponseRecorder {

@@ -2,6 +2,7 @@ package keyproof
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,8 +28,10 @@ type Attempt struct {
 	state      State
 	connection Connection
 
-	connected  chan struct{} // closed when Connect has ended; nil before it began
+	timer      *time.Timer   // until the connection is recorded by itself; nil before Connected
+	connected  chan struct{} // closed when that has ended
 	connectErr error         // how it ended; read after connected is closed
+	fresh      bool          // Commit came first: the connection is recorded together with its end
 	brought    brought
 	committed  *Result       // what Commit came to, once it was written
 	gone       chan struct{} // closed when the session was deleted
@@ -72,38 +75,61 @@ func (a *Attempt) Gone() <-chan struct{} { return a.gone }
 // Session is the session as it was when the connection began: for banner, message and confirmation.
 func (a *Attempt) Session() Session { return a.state.Session }
 
-// Connected records the connection and fires new_connection; called at the first request that makes
-// it an attempt. The write goes on beside the authentication; Commit waits for it.
+// Connected notes the connection, as of now; called at the first request that makes it an attempt. It
+// is recorded, and new_connection fired, beside the authentication: after RecordWait, or together with
+// its end when Commit comes sooner. One write instead of two is most of what a quick proof costs.
 func (a *Attempt) Connected(ctx context.Context) {
-	if a.connected != nil {
+	if a.timer != nil {
 		return
 	}
 	a.connected = make(chan struct{})
-	session := a.state.Session
 	a.connection = Connection{
-		ID: a.service.NewID(), Session: session.ID, Address: a.peer.Caller.Address.String(),
+		ID: a.service.NewID(), Session: a.state.Session.ID, Address: a.peer.Caller.Address.String(),
 		ClientVersion: a.peer.ClientVersion, Created: a.service.Now(),
 	}
-	f := firing{session: session}
-	f.connected(a.connection)
-	deliveries, err := f.deliveries(a.service.Webhooks, a.state.Webhooks)
-	if err != nil {
-		a.connectErr = err
-		close(a.connected)
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.service.CommitWait)
-	go func() {
-		defer cancel()
+	ctx = context.WithoutCancel(ctx)
+	a.timer = time.AfterFunc(a.service.RecordWait, func() {
 		defer close(a.connected)
-		a.connectErr = a.service.Store.Connect(ctx, a.connection, deliveries)
-		if fault.Is(a.connectErr, fault.NotFound) { // deleted after Begin had read it: Gone may have missed that
-			a.service.Gone(session.ID)
-		}
-		if a.connectErr == nil && len(deliveries) > 0 {
-			a.service.Webhooks.Wake()
-		}
-	}()
+		defer func() { // a fault of the store ends this attempt and no other (rule S5)
+			if p := recover(); p != nil {
+				a.connectErr = fmt.Errorf("record connection: panic: %v", p)
+			}
+		}()
+		a.connectErr = a.record(ctx)
+	})
+}
+
+// record writes the connection by itself.
+func (a *Attempt) record(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, a.service.CommitWait)
+	defer cancel()
+	f := firing{session: a.state.Session, to: a.state.Webhooks}
+	f.connected(a.connection)
+	deliveries, err := f.deliveries(a.service.Webhooks)
+	if err != nil {
+		return err
+	}
+	err = a.service.Store.Connect(ctx, a.connection, deliveries)
+	if fault.Is(err, fault.NotFound) { // deleted after Begin had read it: Gone may have missed that
+		a.service.Gone(a.state.Session.ID)
+	}
+	if err == nil && len(deliveries) > 0 {
+		a.service.Webhooks.Wake()
+	}
+	return err
+}
+
+// recorded waits until the connection is on record, or takes it over to be recorded by Commit.
+func (a *Attempt) recorded(ctx context.Context) error {
+	if a.fresh = a.fresh || a.timer.Stop(); a.fresh {
+		return nil
+	}
+	select {
+	case <-a.connected:
+		return a.connectErr
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Wants reports whether the client should sign with an offered key. For a collect session, which
@@ -190,7 +216,7 @@ type Result struct {
 // deliveries in one transaction. An error means that nothing was written and nothing was counted. What
 // was written once is not written again: a second call answers as the first did.
 func (a *Attempt) Commit(ctx context.Context, end End) (Result, error) {
-	if a.connected == nil { // a connection that asked for nothing is no attempt
+	if a.timer == nil { // a connection that asked for nothing is no attempt
 		return Result{Verdict: NoKey}, nil
 	}
 	if a.committed != nil {
@@ -205,24 +231,21 @@ func (a *Attempt) Commit(ctx context.Context, end End) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	a.service.afterChange(j.session, j.finished)
+	if j.finished {
+		a.service.ended(j.session)
+	}
 	a.service.observe(Event{Kind: a.state.Session.Kind, What: "attempt", Verdict: j.verdict})
 	a.committed = new(a.result(j))
 	return *a.committed, nil
 }
 
 func (a *Attempt) commit(ctx context.Context, end End) (judgement, error) {
-	select {
-	case <-a.connected:
-	case <-ctx.Done():
-		return judgement{}, ctx.Err()
-	}
-	if a.connectErr != nil {
-		return judgement{}, a.connectErr
+	if err := a.recorded(ctx); err != nil {
+		return judgement{}, err
 	}
 	a.brought.end, a.brought.confirm = end, a.state.Session.MustConfirm
 	var j judgement
-	_, err := a.service.Store.Change(ctx, a.state.Session.ID, func(now State) (Change, error) {
+	_, err := a.service.write(ctx, a.state.Session.ID, func(now State) (Change, error) {
 		at := a.service.Now()
 		j = judge(now.Session, a.brought, at, a.service.NewID)
 		return a.change(now, j, at)
@@ -248,19 +271,32 @@ func (a *Attempt) result(j judgement) Result {
 // change turns a judgement into what is written.
 func (a *Attempt) change(was State, j judgement, at time.Time) (Change, error) {
 	c := Change{Events: []audit.Event{a.event(j, at)}}
-	if j.verdict == LostRace || (j.verdict == TooLate && !j.finished) {
-		return c, nil
+	f := firing{session: j.session, to: was.Webhooks}
+	if a.fresh {
+		f.connected(a.connection)
 	}
-	if j.verdict == TooLate {
-		return a.service.expiry(was, at, c.Events...)
-	}
-	c.Session = &j.session
-	if len(j.keys) > 0 {
+	if a.fresh || len(j.keys) > 0 {
 		connection := a.connection
 		connection.Keys = j.keys
-		c.Connection = &connection
+		c.Connection, c.NewConnection = &connection, a.fresh
 	}
-	f := firing{session: j.session}
+	switch {
+	case j.verdict == TooLate && j.finished: // this connection is the first to see that the time is up
+		c.Session = &j.session
+		c.Events = append(c.Events, expired(j.session, at))
+		f.statusChanged(j.session.Expires)
+	case j.verdict == LostRace || j.verdict == TooLate:
+	default:
+		c.Session = &j.session
+		a.fire(&f, j, at)
+	}
+	var err error
+	c.Deliveries, err = f.deliveries(a.service.Webhooks)
+	return c, err
+}
+
+// fire adds what happened to the session, in the order in which webhooks are told.
+func (a *Attempt) fire(f *firing, j judgement, at time.Time) {
 	for _, k := range j.keys {
 		if j.verdict == Recorded {
 			f.collected(a.connection, k, at)
@@ -274,9 +310,6 @@ func (a *Attempt) change(was State, j judgement, at time.Time) (Change, error) {
 	if j.finished {
 		f.statusChanged(at)
 	}
-	var err error
-	c.Deliveries, err = f.deliveries(a.service.Webhooks, was.Webhooks)
-	return c, err
 }
 
 // keeps reports whether this connection's proof of k is the first that the session keeps.

@@ -1,6 +1,7 @@
 package keyproof
 
 import (
+	"slices"
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
@@ -31,56 +32,63 @@ type fire struct {
 	at      time.Time
 }
 
-// firing collects the events of one change, in order.
+// firing collects the events of one change that some webhook of the session wants, in order.
 type firing struct {
 	session Session
+	to      []webhook.Webhook
 	events  []fire
 }
 
-// add notes an event. Its payload starts with what all payloads share (spec section 5.4).
-func (f *firing) add(event string, at time.Time, fields map[string]any) {
+// add notes an event. Its payload starts with what all payloads share (spec section 5.4); what nobody
+// wants is not put together.
+func (f *firing) add(event string, at time.Time, fields func() map[string]any) {
+	if !slices.ContainsFunc(f.to, func(w webhook.Webhook) bool { return w.Wants(event) }) {
+		return
+	}
 	prefix := f.session.Kind.Entity()
-	payload := map[string]any{
-		prefix + "_id":                    f.session.ID,
-		prefix + "_external_id":           f.session.ExternalID,
-		prefix + "_connection_identifier": f.session.Identifier,
-	}
-	for name, value := range fields {
-		payload[name] = value
-	}
+	payload := fields()
+	payload[prefix+"_id"] = f.session.ID
+	payload[prefix+"_external_id"] = f.session.ExternalID
+	payload[prefix+"_connection_identifier"] = f.session.Identifier
 	f.events = append(f.events, fire{event, payload, at})
 }
 
 func (f *firing) connected(c Connection) {
-	f.add(EventConnection, c.Created, map[string]any{
-		f.session.Kind.Entity() + "_connection_id": c.ID, "ip_address": c.Address, "client_version": c.ClientVersion,
+	f.add(EventConnection, c.Created, func() map[string]any {
+		return map[string]any{f.session.Kind.Entity() + "_connection_id": c.ID, "ip_address": c.Address, "client_version": c.ClientVersion}
 	})
 }
 
 func (f *firing) verified(c Connection, k ConnectionKey, at time.Time) {
-	fields := keyFields(k.Public)
-	fields["verify_session_connection_id"] = c.ID
-	fields["verify_session_key_id"] = k.Key
-	fields["verify_session_connection_key_id"] = k.ID
-	f.add(EventVerified, at, fields)
+	f.add(EventVerified, at, func() map[string]any {
+		fields := keyFields(k.Public)
+		fields["verify_session_connection_id"] = c.ID
+		fields["verify_session_key_id"] = k.Key
+		fields["verify_session_connection_key_id"] = k.ID
+		return fields
+	})
 }
 
 func (f *firing) collected(c Connection, k ConnectionKey, at time.Time) {
-	fields := keyFields(k.Public)
-	fields["collect_session_connection_id"] = c.ID
-	fields["collect_session_connection_key_id"] = k.ID
-	f.add(EventCollected, at, fields)
+	f.add(EventCollected, at, func() map[string]any {
+		fields := keyFields(k.Public)
+		fields["collect_session_connection_id"] = c.ID
+		fields["collect_session_connection_key_id"] = k.ID
+		return fields
+	})
 }
 
 func (f *firing) failedAttempt(c Connection, reason string, at time.Time) {
-	f.add(EventAttempt, at, map[string]any{
-		"verify_session_connection_id": c.ID, "ip_address": c.Address, "client_version": c.ClientVersion, "reason": reason,
+	f.add(EventAttempt, at, func() map[string]any {
+		return map[string]any{"verify_session_connection_id": c.ID, "ip_address": c.Address, "client_version": c.ClientVersion, "reason": reason}
 	})
 }
 
 // statusChanged tells the session's status as it is in f.session.
 func (f *firing) statusChanged(at time.Time) {
-	f.add(EventStatus, at, map[string]any{f.session.Kind.Entity() + "_status": string(f.session.show(f.session.Status))})
+	f.add(EventStatus, at, func() map[string]any {
+		return map[string]any{f.session.Kind.Entity() + "_status": string(f.session.show(f.session.Status))}
+	})
 }
 
 func keyFields(k sshkey.Key) map[string]any {
@@ -91,13 +99,10 @@ func keyFields(k sshkey.Key) map[string]any {
 }
 
 // deliveries turns the collected events into one delivery for each webhook that wants it.
-func (f *firing) deliveries(hooks *webhook.Service, to []webhook.Webhook) ([]webhook.Delivery, error) {
-	if len(to) == 0 {
-		return nil, nil
-	}
+func (f *firing) deliveries(hooks *webhook.Service) ([]webhook.Delivery, error) {
 	var out []webhook.Delivery
 	for _, e := range f.events {
-		ds, err := hooks.Fire(to, f.session.Kind.Entity(), e.event, e.payload, e.at)
+		ds, err := hooks.Fire(f.to, f.session.Kind.Entity(), e.event, e.payload, e.at)
 		if err != nil {
 			return nil, err
 		}

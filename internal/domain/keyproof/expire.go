@@ -68,7 +68,7 @@ func (s *Service) purge(ctx context.Context, now time.Time) {
 // expire ends a session whose time is up. Whoever comes second finds it ended and fires nothing.
 func (s *Service) expire(ctx context.Context, id string) (Session, error) {
 	fired := false
-	session, err := s.Store.Change(ctx, id, func(was State) (Change, error) {
+	session, err := s.write(ctx, id, func(was State) (Change, error) {
 		fired = was.Session.Due(s.Now())
 		if !fired {
 			return Change{}, nil
@@ -76,18 +76,22 @@ func (s *Service) expire(ctx context.Context, id string) (Session, error) {
 		return s.expiry(was, s.Now())
 	})
 	if err == nil && fired {
-		s.afterChange(session, true)
+		s.ended(session)
 	}
 	return session, err
 }
 
 // expiry is the change that expires a session: exactly one event, triggered at the moment of expiry.
-func (s *Service) expiry(was State, now time.Time, more ...audit.Event) (Change, error) {
+func (s *Service) expiry(was State, now time.Time) (Change, error) {
 	is := was.Session
 	is.Status, is.Updated = Expired, now
-	e := access.SystemCaller(now).Event(now, access.KeyproofExpire, is.resource(), audit.Done)
-	f := firing{session: is}
+	f := firing{session: is, to: was.Webhooks}
 	f.statusChanged(is.Expires)
-	deliveries, err := f.deliveries(s.Webhooks, was.Webhooks)
-	return Change{Session: &is, Events: append(more, e), Deliveries: deliveries}, err
+	deliveries, err := f.deliveries(s.Webhooks)
+	return Change{Session: &is, Events: []audit.Event{expired(is, now)}, Deliveries: deliveries}, err
+}
+
+// expired is the audit record of a session whose time is up.
+func expired(s Session, now time.Time) audit.Event {
+	return access.SystemCaller(now).Event(now, access.KeyproofExpire, s.resource(), audit.Done)
 }

@@ -236,9 +236,11 @@ type State struct {
 // Change is what a rule decides: all of it is written, or nothing.
 type Change struct {
 	Session    *Session    // the session's new values, or nil
-	Connection *Connection // new values of a known connection, or nil
-	Deliveries []webhook.Delivery
-	Events     []audit.Event
+	Connection *Connection // values of a connection, or nil
+	// NewConnection says that Connection is not on record yet.
+	NewConnection bool
+	Deliveries    []webhook.Delivery
+	Events        []audit.Event
 }
 
 // Filter selects sessions of a project.

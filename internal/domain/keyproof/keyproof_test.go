@@ -152,7 +152,9 @@ func (m *memory) Change(_ context.Context, id string, decide func(keyproof.State
 	if change.Session != nil {
 		m.sessions[i] = *change.Session
 	}
-	if change.Connection != nil {
+	if change.Connection != nil && change.NewConnection {
+		m.connections = append(m.connections, *change.Connection)
+	} else if change.Connection != nil {
 		at := slices.IndexFunc(m.connections, func(c keyproof.Connection) bool { return c.ID == change.Connection.ID })
 		m.connections[at] = *change.Connection
 	}

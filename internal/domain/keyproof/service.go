@@ -25,6 +25,7 @@ type Service struct {
 
 	MaxKeys    int           // keys that a verify session may list; 32 by default
 	MaxHooks   int           // webhooks that a session may be created with; 10 by default
+	RecordWait time.Duration // how long a connection may go unrecorded while its end is awaited; 50 ms by default
 	CommitWait time.Duration // how long the end of an attempt may wait for the store
 	SweepEvery time.Duration // how often overdue sessions are expired; 5 s by default
 	KeepFor    time.Duration // how long ended sessions are kept; 90 days by default
@@ -320,7 +321,7 @@ func (s *Service) change(ctx context.Context, by access.Caller, do access.Action
 		}
 	}
 	ended := false
-	after, err := s.Store.Change(ctx, id, func(was State) (Change, error) {
+	after, err := s.write(ctx, id, func(was State) (Change, error) {
 		now := s.Now()
 		edited, err := edit(was.Session, now)
 		if err != nil {
@@ -334,7 +335,9 @@ func (s *Service) change(ctx context.Context, by access.Caller, do access.Action
 	if err != nil {
 		return Detail{}, known(err)
 	}
-	s.afterChange(after, ended)
+	if ended {
+		s.ended(after)
+	}
 	d, err := s.Store.DetailByID(ctx, projectID, kind, id)
 	return d, known(err)
 }
@@ -346,19 +349,30 @@ func (s *Service) changed(was State, edited Session, now time.Time, e audit.Even
 		return c, nil
 	}
 	c.Events[0] = e.With("status", string(edited.Status))
-	f := firing{session: edited}
+	f := firing{session: edited, to: was.Webhooks}
 	f.statusChanged(now)
 	var err error
-	c.Deliveries, err = f.deliveries(s.Webhooks, was.Webhooks)
+	c.Deliveries, err = f.deliveries(s.Webhooks)
 	return c, err
 }
 
-// afterChange wakes what waits for changes, and tells a change of the status.
-func (s *Service) afterChange(session Session, ended bool) {
-	s.Webhooks.Wake()
-	if ended {
-		s.observe(Event{Kind: session.Kind, What: "status", Status: session.Status})
+// write is Store.Change, and wakes the deliverer when there is something to deliver.
+func (s *Service) write(ctx context.Context, id string, decide func(State) (Change, error)) (Session, error) {
+	fired := false
+	session, err := s.Store.Change(ctx, id, func(was State) (Change, error) {
+		c, err := decide(was)
+		fired = len(c.Deliveries) > 0
+		return c, err
+	})
+	if err == nil && fired {
+		s.Webhooks.Wake()
 	}
+	return session, err
+}
+
+// ended tells of a session that came to its end.
+func (s *Service) ended(session Session) {
+	s.observe(Event{Kind: session.Kind, What: "status", Status: session.Status})
 }
 
 // Delete removes a session with all that belongs to it. Its connections end, on this node at once.

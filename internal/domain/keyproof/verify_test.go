@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
@@ -84,31 +85,45 @@ func TestOptions(t *testing.T) {
 			keyproof.Options{MatchAllKeys: true, MaxAttempts: 2}, [][]int{{a, c}}, "incomplete", keyproof.Pending, "", "A", "new_connection failed_attempt",
 		},
 		"match_all_does_not_accumulate": {
-			keyproof.Options{MatchAllKeys: true, MaxAttempts: 3}, [][]int{{a}, {b}}, "incomplete incomplete", keyproof.Pending, "", "A,B",
+			keyproof.Options{MatchAllKeys: true, MaxAttempts: 3},
+			[][]int{{a}, {b}},
+			"incomplete incomplete", keyproof.Pending, "", "A,B",
 			"new_connection failed_attempt new_connection failed_attempt",
 		},
 		"multi_connection_stays_open": {
-			keyproof.Options{MultiConnection: true}, [][]int{{a}, {b}}, "proven proven", keyproof.Pending, "AB", "A,B",
+			keyproof.Options{MultiConnection: true},
+			[][]int{{a}, {b}},
+			"proven proven", keyproof.Pending, "AB", "A,B",
 			"new_connection verified new_connection verified",
 		},
 		"multi_connection_counts_nothing_once_met": {
-			keyproof.Options{MultiConnection: true}, [][]int{{a}, {c}, {}, {a}}, "proven no_match no_key proven", keyproof.Pending, "A", "A,,,A",
+			keyproof.Options{MultiConnection: true},
+			[][]int{{a}, {c}, {}, {a}},
+			"proven no_match no_key proven", keyproof.Pending, "A", "A,,,A",
 			"new_connection verified new_connection new_connection new_connection",
 		},
 		"multi_connection_fails_with_its_last_attempt": {
-			keyproof.Options{MultiConnection: true, MaxAttempts: 2}, [][]int{{c}, {c}}, "no_match no_match", keyproof.Failed, "", ",",
+			keyproof.Options{MultiConnection: true, MaxAttempts: 2},
+			[][]int{{c}, {c}},
+			"no_match no_match", keyproof.Failed, "", ",",
 			"new_connection failed_attempt new_connection failed_attempt status_changed",
 		},
 		"match_all_over_connections": { // A, A again (counted), B
-			keyproof.Options{MatchAllKeys: true, MultiConnection: true, MaxAttempts: 2}, [][]int{{a}, {a}, {b}}, "proven incomplete proven", keyproof.Pending, "AB", "A,A,B",
+			keyproof.Options{MatchAllKeys: true, MultiConnection: true, MaxAttempts: 2},
+			[][]int{{a}, {a}, {b}},
+			"proven incomplete proven", keyproof.Pending, "AB", "A,A,B",
 			"new_connection verified new_connection failed_attempt new_connection verified",
 		},
 		"match_all_over_connections_with_one_attempt": {
-			keyproof.Options{MatchAllKeys: true, MultiConnection: true, MaxAttempts: 1}, [][]int{{a}, {a}}, "proven incomplete", keyproof.Failed, "A", "A,A",
+			keyproof.Options{MatchAllKeys: true, MultiConnection: true, MaxAttempts: 1},
+			[][]int{{a}, {a}},
+			"proven incomplete", keyproof.Failed, "A", "A,A",
 			"new_connection verified new_connection failed_attempt status_changed",
 		},
 		"attempts_up_to_the_last_may_fail": {
-			keyproof.Options{MaxAttempts: 3}, [][]int{{c}, {}, {c, a}}, "no_match no_key proven", keyproof.Verified, "A", ",,A",
+			keyproof.Options{MaxAttempts: 3},
+			[][]int{{c}, {}, {c, a}},
+			"no_match no_key proven", keyproof.Verified, "A", ",,A",
 			"new_connection failed_attempt new_connection failed_attempt new_connection verified status_changed",
 		},
 	} {
@@ -454,6 +469,7 @@ func TestAttempt(t *testing.T) {
 	t.Run("a_failing_store_counts_nothing_and_may_be_asked_again", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
+		w.service.RecordWait = time.Hour
 		d := w.verify(keyproof.Options{}, a)
 		c := w.dial(d)
 		c.authenticates(a)
@@ -463,9 +479,27 @@ func TestAttempt(t *testing.T) {
 			t.Errorf("got %v, %v", r, err)
 		}
 		w.store.failChange(nil)
-		want(t, "half-written", kept(w.read(d).Session)+w.fired(d), "new_connection")
+		want(t, "half-written", kept(w.read(d).Session)+w.fired(d), "")
 		want(t, "attempts", w.read(d).Attempts, 0)
 		want(t, "verdict", c.ends(keyproof.Finished).Verdict, keyproof.Proven)
+		want(t, "in one write", w.fired(d), "new_connection verified status_changed")
+	})
+	t.Run("comes_after_a_connection_that_takes_its_time_was_recorded", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.service.RecordWait = 50 * time.Millisecond
+			d := w.verify(keyproof.Options{}, a)
+			c := w.dial(d)
+			c.authenticates(a)
+			want(t, "at once", w.fired(d), "")
+			time.Sleep(51 * time.Millisecond) // the bubble's time
+			synctest.Wait()
+			want(t, "by itself", w.fired(d), "new_connection")
+			want(t, "verdict", c.ends(keyproof.Finished).Verdict, keyproof.Proven)
+			want(t, "fired", w.fired(d), "new_connection verified status_changed")
+			want(t, "connections", len(w.store.connections), 1)
+		})
 	})
 	t.Run("a_connection_that_could_not_be_recorded_proves_nothing", func(t *testing.T) {
 		t.Parallel()

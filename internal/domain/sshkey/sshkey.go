@@ -112,9 +112,10 @@ func (k Key) MarshalText() ([]byte, error) {
 	return []byte(k.SSH()), nil
 }
 
-// UnmarshalText reads what MarshalText wrote, by all the rules of Parse.
+// UnmarshalText reads what MarshalText wrote: one line of type and base64, by all the rules of Parse. The
+// search for other forms, and for private keys pasted by mistake, is for what people send.
 func (k *Key) UnmarshalText(text []byte) error {
-	parsed, err := Parse(string(text))
+	parsed, err := parseLine(string(text))
 	if err != nil {
 		return fmt.Errorf("unmarshal key: %w", err)
 	}

@@ -3,14 +3,14 @@
 -- What happened. The body is the event's JSON, byte for byte what the digest covers. Digests and links
 -- are hex: the same text in both databases. position and link are absent until the event is sealed.
 CREATE TABLE audit_events (
-  id       TEXT PRIMARY KEY,
+  id       TEXT NOT NULL,
   body     TEXT NOT NULL,
   digest   TEXT NOT NULL,
   position BIGINT,
   link     TEXT
 );
 CREATE UNIQUE INDEX audit_events_position_key ON audit_events (position) WHERE position IS NOT NULL;
-CREATE INDEX audit_events_waiting ON audit_events (id) WHERE position IS NULL;
+CREATE UNIQUE INDEX audit_events_waiting_key ON audit_events (id) WHERE position IS NULL;
 
 -- Signed ends of batches. Columns are named after audit.Seal.
 CREATE TABLE audit_seals (

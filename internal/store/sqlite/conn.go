@@ -46,7 +46,7 @@ func (c *conn) prepared(query string) (*sql.Stmt, error) {
 
 // run executes one of our own statements: BEGIN, COMMIT and so on.
 func (c *conn) run(query string) error {
-	s, err := c.prepared(query)
+	s, err := c.prepared(query) //nolint:sqlclosecheck // kept with the connection, closed by forget
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ var _ store.Tx = (*tx)(nil)
 
 // ExecContext implements store.Tx.
 func (t *tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	s, err := t.ready(ctx, query)
+	s, err := t.ready(ctx, query) //nolint:sqlclosecheck // kept with the connection, closed by forget
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (t *tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Re
 
 // QueryContext implements store.Tx.
 func (t *tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	s, err := t.ready(ctx, query)
+	s, err := t.ready(ctx, query) //nolint:sqlclosecheck // kept with the connection, closed by forget
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func (t *tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.
 
 // QueryRowContext implements store.Tx.
 func (t *tx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	s, err := t.ready(ctx, query)
+	s, err := t.ready(ctx, query) //nolint:sqlclosecheck // kept with the connection, closed by forget
 	if err != nil {
 		return failedRow(t.conn, err)
 	}

@@ -36,6 +36,8 @@ type writer struct {
 	group []*job // the jobs taken from the queue whose callers wait
 	kept  int    // how many of them the open transaction holds
 	open  bool   // a transaction is open
+
+	company bool // the group before held more than one job
 }
 
 // job is one function on its way through the writer.
@@ -145,23 +147,47 @@ func (w *writer) loop() {
 	close(w.ended)
 }
 
-// gather runs first and what is queued behind it in one transaction.
+// gather runs first and what is queued behind it in one transaction. When the group before had company,
+// more is about to come: waiting for it, at most MaxGather, spares commits. A lone caller never waits.
 func (w *writer) gather(first *job) {
 	begin := time.Now()
 	w.run(first)
-	if len(w.queue) == 0 {
-		runtime.Gosched() // callers of the group before have just been woken: let them queue again
-	}
-	for n := 1; n < w.options.MaxGroup && time.Since(begin) < w.options.MaxGather; n++ {
-		select {
-		case j, ok := <-w.queue:
-			if !ok {
-				return
-			}
-			w.run(j)
-		default:
+	busy := w.company
+	n := 1
+	defer func() { w.company = n > 1 }()
+	for ; n < w.options.MaxGroup; n++ {
+		left := w.options.MaxGather - time.Since(begin)
+		if left <= 0 {
 			return
 		}
+		j, ok := w.next(busy, left)
+		if !ok {
+			return
+		}
+		w.run(j)
+	}
+}
+
+// next takes a queued job. Where there is reason to, it waits for one.
+func (w *writer) next(busy bool, patience time.Duration) (*job, bool) {
+	if len(w.queue) == 0 && !busy {
+		runtime.Gosched() // callers of the group before have just been woken: let them queue again
+	}
+	select {
+	case j, ok := <-w.queue:
+		return j, ok
+	default:
+	}
+	if !busy {
+		return nil, false
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case j, ok := <-w.queue:
+		return j, ok
+	case <-timer.C:
+		return nil, false
 	}
 }
 

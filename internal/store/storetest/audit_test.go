@@ -68,7 +68,7 @@ func TestAudit_appends_all_events_or_none(t *testing.T) {
 		s := store.Audit{DB: db}
 		first := happened("a.b")
 		must(t, s.Append(t.Context(), first))
-		if err := s.Append(t.Context(), happened("a.c"), first); !store.Violates(err, "audit_events_pkey") {
+		if err := s.Append(t.Context(), happened("a.c"), first); !store.Violates(err, "audit_events_waiting_key") {
 			t.Errorf("an event appended twice gives %v", err)
 		}
 		n, err := s.Waiting(t.Context())

@@ -57,10 +57,6 @@ func verifyOnce(b *testing.B, s store.Keyproofs, of keyproof.Session) {
 		return
 	}
 	c := keyproof.Connection{ID: newID(), Session: of.ID, Address: "192.0.2.1", ClientVersion: "SSH-2.0-OpenSSH_9.2", Created: start}
-	if err := s.Connect(b.Context(), c, nil); err != nil {
-		b.Error(err)
-		return
-	}
 	c.Keys = []keyproof.ConnectionKey{{ID: newID(), Key: state.Session.Keys[0].ID, Public: state.Session.Keys[0].Public, At: start}}
 	e := happened("keyproof.attempt")
 	e.Actor, e.Object, e.Project, e.Address = audit.Actor{Kind: "nobody"}, audit.Object{Kind: "verify_session", ID: of.ID}, "p", "192.0.2.1"
@@ -69,7 +65,7 @@ func verifyOnce(b *testing.B, s store.Keyproofs, of keyproof.Session) {
 		is := was.Session
 		is.Status, is.Updated, is.Keys = keyproof.Verified, start, append([]keyproof.Key(nil), is.Keys...)
 		is.Keys[0].Verified = start
-		return keyproof.Change{Session: &is, Connection: &c, Events: []audit.Event{e}}, nil
+		return keyproof.Change{Session: &is, Connection: &c, NewConnection: true, Events: []audit.Event{e}}, nil
 	})
 	if err != nil {
 		b.Error(err)

@@ -247,6 +247,30 @@ func TestKeyproofChange_writes_all(t *testing.T) {
 	})
 }
 
+// A connection that was not recorded by itself comes with its end, whatever that was.
+func TestKeyproofChange_records_a_new_connection(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		s := proofs(t, db)
+		session := newSession(t)
+		insertSession(t, s, session)
+		for _, c := range []keyproof.Connection{
+			{ID: newID(), Session: session.ID, Created: start},
+			{ID: newID(), Session: session.ID, Created: start, Keys: []keyproof.ConnectionKey{{ID: newID(), Public: someKey(t), At: start}}},
+		} {
+			_, err := s.Change(t.Context(), session.ID, func(keyproof.State) (keyproof.Change, error) {
+				return keyproof.Change{Connection: &c, NewConnection: true}, nil
+			})
+			must(t, err)
+			d, err := s.DetailByID(t.Context(), "p", keyproof.Verify, session.ID)
+			must(t, err)
+			if last := d.Connections[len(d.Connections)-1]; last.ID != c.ID || len(last.Keys) != len(c.Keys) {
+				t.Errorf("recorded %+v, want %+v", last, c)
+			}
+		}
+	})
+}
+
 func TestKeyproofChange_edits_options_and_counts_attempts(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-project/gatehouse/internal/domain/keyproof"
+	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
+	"github.com/gatehouse-project/gatehouse/internal/domain/webhook"
+	"github.com/gatehouse-project/gatehouse/internal/page"
+	"github.com/gatehouse-project/gatehouse/internal/store"
+	"github.com/gatehouse-project/gatehouse/internal/store/sqlite"
+)
+
+// What the benchmarks write straight into the database follows the schema: the product reads it.
+func TestFill(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	db := emptyStore(t)
+	key, err := sshkey.Parse(publicKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	s := keyproof.Session{
+		ID: newID(), Project: projectID, Kind: keyproof.Verify, Identifier: keyproof.NewIdentifier(), Status: keyproof.Pending,
+		Options: keyproof.Options{MaxAttempts: 1}, Created: now, Updated: now, Keys: []keyproof.Key{{ID: newID(), Public: key}},
+	}
+	w := webhook.Webhook{ID: newID(), Owner: s.ID, Project: projectID, URL: "http://127.0.0.1:1/hook", Method: "post", InitialBackoff: 1, BackoffMultiplier: 1, Created: now}
+	proofs := store.Keyproofs{DB: db}
+	if err := proofs.Insert(ctx, s, []webhook.Webhook{w}, eventOf(s, "test", eventActor)); err != nil {
+		t.Fatal(err)
+	}
+	const n = 1000
+	if err := fillSessions(db, "BENCH", s.ID, n); err != nil {
+		t.Fatal(err)
+	}
+	for status, want := range map[keyproof.Status]int64{"": n + 1, keyproof.Pending: n/10 + 1, keyproof.Verified: 6 * n / 10, keyproof.Failed: 2 * n / 10} {
+		f := keyproof.Filter{Project: projectID, Kind: keyproof.Verify, Window: page.Window{Limit: 100}, Now: now}
+		if status != "" {
+			f.Statuses = []keyproof.Status{status}
+		}
+		p, err := proofs.List(ctx, f)
+		if err != nil || p.Total != want || len(p.Items) != 100 && status != keyproof.Pending {
+			t.Errorf("status %q: %d items of %d, want %d, %v", status, len(p.Items), p.Total, want, err)
+		}
+	}
+	if err := fillDeliveries(db, []session{{ID: s.ID}}, payload, n); err != nil {
+		t.Fatal(err)
+	}
+	if due, _, err := (store.Webhooks{DB: db}).Backlog(ctx, time.Now()); err != nil || due != n {
+		t.Errorf("%d deliveries are due, want %d, %v", due, n, err)
+	}
+}
+
+// The silent engine drops audit events and nothing else.
+func TestSilent(t *testing.T) {
+	t.Parallel()
+	db := emptyStore(t)
+	for want, engine := range []store.Engine{silent{db.Engine}, db.Engine} {
+		if err := writeOne(t.Context(), store.Keyproofs{DB: &store.DB{Engine: engine}}, true); err != nil {
+			t.Fatal(err)
+		}
+		waiting, err := store.Audit{DB: db}.Waiting(t.Context())
+		if err != nil || waiting != int64(2*want) {
+			t.Errorf("%d audit events, want %d, %v", waiting, 2*want, err)
+		}
+	}
+}
+
+func emptyStore(t *testing.T) *store.DB {
+	t.Helper()
+	engine, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "gatehouse.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = engine.Close() })
+	if err := engine.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := addProject(context.Background(), engine); err != nil {
+		t.Fatal(err)
+	}
+	return &store.DB{Engine: engine}
+}
