@@ -64,7 +64,7 @@ func newHouse(t *testing.T, public string) *house {
 	h.dialect.PublicURL = at
 	h.mux, err = api.Mount(h.dialect.Owner())
 	must(t, err)
-	h.Handler = &api.Door{Handler: h.mux, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: h.clock.Now}
+	h.Handler = &api.Door{Handler: h.mux, Log: slog.New(slog.DiscardHandler), Now: h.clock.Now}
 	h.furnish(t)
 	return h
 }

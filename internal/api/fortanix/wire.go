@@ -107,13 +107,13 @@ func fail(w http.ResponseWriter, _ *http.Request, err error) {
 	h := guarded(w.Header())
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	var failed *login.Failed
-	switch {
-	case status == http.StatusUnauthorized:
+	switch status {
+	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", `Bearer realm="gatehouse"`) // not Basic: browsers would ask for a password
 		if errors.As(err, &failed) && failed.CaptchaDue {
 			h.Set("X-Gatehouse-Captcha", "required")
 		}
-	case status == http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", "1")
 	}
 	w.WriteHeader(status)
