@@ -49,6 +49,8 @@ type commands struct {
 	Migrate migrateCommand `cmd:"" group:"Run" help:"Bring the database to this program's version."`
 
 	User    userCommands    `cmd:"" group:"Manage" help:"People who can sign in."`
+	App     appCommands     `cmd:"" name:"app" group:"Manage" help:"Programs that sign in with a secret of their own."`
+	Session sessionCommands `cmd:"" group:"Manage" help:"Who is signed in."`
 	Project projectCommands `cmd:"" group:"Manage" help:"What API keys and proofs belong to."`
 	APIKey  apikeyCommands  `cmd:"" name:"apikey" group:"Manage" help:"Keys with which programs call the API."`
 

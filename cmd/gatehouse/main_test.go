@@ -209,6 +209,34 @@ func TestProjects_and_keys(t *testing.T) {
 	s.fails(1, "token not found", "apikey", "revoke", "nothing")
 }
 
+func TestApplications_and_sessions(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.must("a long enough phrase", "user", "add", "ana", "--email", "ana@example.com", "--password-stdin")
+	var made struct {
+		ID     string `json:"app_id"`
+		Secret string `json:"secret"`
+	}
+	if err := json.Unmarshal([]byte(s.must("", "app", "add", "build agent", "--allow-ip", "10.0.0.0/8")), &made); err != nil || len(made.ID) != 36 || len(made.Secret) != 86 {
+		t.Errorf("%q %d %v", made.ID, len(made.Secret), err)
+	}
+	s.fails(1, "an application of that name exists", "app", "add", "build agent")
+	s.fails(1, "account not found", "app", "add", "other", "--account", "nowhere")
+	s.fails(2, "not an address or CIDR", "app", "add", "other", "--allow-ip", "everywhere")
+
+	s.must("", "user", "unlock", "ana")
+	s.fails(1, "user not found", "user", "unlock", "nobody")
+	if out := s.must("", "session", "list", "--json"); strings.TrimSpace(out) != "[]" {
+		t.Errorf("%q", out)
+	}
+	s.must("", "session", "list", "--user", "Ana")
+	s.must("", "session", "end", "--user", "Ana")
+	s.must("", "session", "end", "--app", made.ID)
+	s.fails(1, "session not found", "session", "end", "nothing")
+	s.fails(2, "name one session", "session", "end")
+	s.fails(2, "name one session", "session", "end", "x", "--user", "ana")
+}
+
 func TestDeliveries_of_nobody(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)

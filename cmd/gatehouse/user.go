@@ -20,6 +20,7 @@ type userCommands struct {
 	Add         userAdd      `cmd:"" help:"Add a user."`
 	List        userList     `cmd:"" help:"List users."`
 	SetPassword userPassword `cmd:"" help:"Give a user another password."`
+	Unlock      userUnlock   `cmd:"" help:"Forget a user's failed sign-ins."`
 	Enable      userEnable   `cmd:"" help:"Let a user in again."`
 	Disable     userDisable  `cmd:"" help:"Shut a user out."`
 	GrantAdmin  userGrant    `cmd:"" help:"Give a user every right on the installation."`

@@ -54,6 +54,7 @@ func dropIdentity(h http.Header) {
 	for name := range h {
 		lower := strings.ReplaceAll(strings.ToLower(name), "_", "-")
 		switch {
+		case lower == "x-gatehouse-csrf": // names nobody: it only says that a page's own script sent the request
 		case strings.HasPrefix(lower, "x-forwarded-"), strings.HasPrefix(lower, "x-gatehouse-"),
 			slices.Contains(identityHeaders, lower):
 			delete(h, name)

@@ -24,6 +24,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/keyproof"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/domain/project"
+	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/domain/token"
 	"github.com/gatehouse-project/gatehouse/internal/domain/webhook"
 	"github.com/gatehouse-project/gatehouse/internal/outbound"
@@ -58,6 +59,11 @@ type House struct {
 	Audit    *audit.Service
 	Access   *access.Service
 	Users    *identity.Service
+	Accounts *identity.Accounts
+	Groups   *identity.Groups
+	Apps     *identity.Applications
+	Sessions *session.Service
+	Lockout  *guard.Lockout
 	Projects *project.Service
 	Tokens   *token.Service
 	Failures *guard.Failures
@@ -66,6 +72,7 @@ type House struct {
 	Webhooks *webhook.Service
 	Keyproof *keyproof.Service
 
+	hasher  *secret.Hasher
 	metrics *metrics
 	unlock  func() // gives the data directory's lock back
 }
@@ -214,13 +221,44 @@ func (h *House) build() {
 		Folder: audit.NewFolder(time.Minute), OnSeal: h.sealed,
 	}
 	h.Access = &access.Service{Store: store.Bindings{DB: h.DB}, Now: now, NewID: newID}
-	h.Users = &identity.Service{Store: store.Users{DB: h.DB}, Hasher: secret.NewHasher(runtime.GOMAXPROCS(0), 10*time.Second), Now: now, NewID: newID, TopRoles: access.TopRoles()}
+	h.buildIdentity()
 	h.Projects = &project.Service{Store: store.Projects{DB: h.DB}, Access: h.Access, Now: now, NewID: newID, CacheFor: cacheFor}
 	h.Tokens = &token.Service{Store: store.Tokens{DB: h.DB}, Access: h.Access, Now: now, NewID: newID, CacheFor: cacheFor, UsedEvery: time.Minute, OnUsedFailed: func(err error) { h.failed("write last use of keys", err) }}
 	h.Failures = &guard.Failures{Store: store.Guards{DB: h.DB}, Now: now, Threshold: 20, Window: time.Minute}
 	h.Budget = &guard.Budget{Store: store.Guards{DB: h.DB}, Now: now}
-	h.Login = &login.Service{Tokens: h.Tokens, Failures: h.Failures, Audit: h.Audit, Now: now}
+	h.buildSignIn()
 	h.buildKeyproof()
+}
+
+func (h *House) buildIdentity() {
+	c, now := h.Config, h.Now
+	parallel := c.Auth.HashParallel
+	if parallel == 0 {
+		parallel = runtime.GOMAXPROCS(0)
+	}
+	h.hasher = secret.NewHasher(parallel, c.Auth.HashWait)
+	h.hasher.Waited = h.metrics.hashQueued
+	h.Users = &identity.Service{Store: store.Users{DB: h.DB}, Hasher: h.hasher, Now: now, NewID: newID, TopRoles: access.TopRoles(), SignUp: c.SignUp}
+	h.Accounts = &identity.Accounts{Store: store.Accounts{DB: h.DB}, Now: now, NewID: newID, UsersMake: c.AccountsCreate == "users"}
+	h.Groups = &identity.Groups{Store: store.Groups{DB: h.DB}, Now: now, NewID: newID}
+	h.Apps = &identity.Applications{Store: store.Applications{DB: h.DB, Sealer: h.Sealer}, Now: now, NewID: newID}
+}
+
+func (h *House) buildSignIn() {
+	c, now := h.Config, h.Now
+	h.Sessions = &session.Service{
+		Store: store.Sessions{DB: h.DB}, Access: h.Access, Accounts: h.Accounts, Now: now, NewID: newID,
+		Users: session.Life{Idle: c.Session.UserIdle, Max: c.Session.UserMax, Limit: 100},
+		Apps:  session.Life{Idle: c.Session.AppIdle, Max: c.Session.AppMax, Limit: 1000},
+		Wait:  c.Session.Pending, CacheFor: cacheFor, KeepFor: c.Session.Retention, Every: c.Session.SweepEvery, OnError: h.failed,
+	}
+	h.Lockout = guard.NewLockout(store.Guards{DB: h.DB}, now)
+	h.Lockout.CaptchaAfter = c.Auth.CaptchaAfter
+	h.Login = &login.Service{
+		Tokens: h.Tokens, Failures: h.Failures, Audit: h.Audit, Now: now,
+		Access: h.Access, Users: h.Users, Applications: h.Apps, Sessions: h.Sessions, Lockout: h.Lockout, Gate: &guard.Gate{Width: 4}, Hasher: h.hasher,
+		MinFailure: time.Duration(c.Auth.MinFailureMS) * time.Millisecond, QueueWait: c.Auth.HashWait, OnAttempt: h.metrics.signedIn,
+	}
 }
 
 func (h *House) buildKeyproof() {

@@ -2,10 +2,13 @@ package app
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/api"
+	"github.com/gatehouse-project/gatehouse/internal/api/fortanix"
 	"github.com/gatehouse-project/gatehouse/internal/api/native"
 	"github.com/gatehouse-project/gatehouse/internal/api/sshverify"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
@@ -39,7 +42,7 @@ func (s *Server) owners() ([]api.Owner, error) {
 	if err != nil {
 		return nil, err
 	}
-	owners := []api.Owner{dialect.Owner(), own, api.Health(func(ctx context.Context) []string { return s.ready.check(ctx) })}
+	owners := []api.Owner{dialect.Owner(), s.fortanix().Owner(), own, api.Health(func(ctx context.Context) []string { return s.ready.check(ctx) })}
 	if s.Config.MetricsOnMain() {
 		owners = append(owners, api.Owner{
 			Name: "metrics", Prefixes: []string{"/metrics"},
@@ -47,4 +50,19 @@ func (s *Server) owners() ([]api.Owner, error) {
 		})
 	}
 	return owners, nil
+}
+
+// fortanix is the dialect of sessions.
+func (s *Server) fortanix() *fortanix.Dialect {
+	s.Login.Methods = fortanix.Methods()
+	return &fortanix.Dialect{
+		Login: s.Login, Sessions: s.Sessions, Access: s.Access, Users: s.Users, Accounts: s.Accounts, Groups: s.Groups, Apps: s.Apps,
+		PublicURL: s.Config.PublicURL, BodyWait: bodyWait, FreshFor: s.Config.Auth.Fresh, Now: s.Now,
+		Ready: func(ctx context.Context) error {
+			if reasons := s.ready.check(ctx); len(reasons) > 0 {
+				return errors.New(strings.Join(reasons, "; "))
+			}
+			return nil
+		},
+	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/api"
 	"github.com/gatehouse-project/gatehouse/internal/domain/keyproof"
+	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/domain/webhook"
 )
 
@@ -32,6 +33,8 @@ type metrics struct {
 	seals       prometheus.Counter
 	sealTime    prometheus.Histogram
 	requests    *prometheus.HistogramVec
+	logins      *prometheus.CounterVec
+	hashQueue   prometheus.Histogram
 }
 
 func newMetrics(version string) *metrics {
@@ -57,13 +60,15 @@ func newMetrics(version string) *metrics {
 		sealTime:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "gatehouse_audit_seal_seconds", Help: "How long sealing a batch of audit events took.", Buckets: fast}),
 		requests:    histogram("http_request_seconds", "How long HTTP requests took.", fast, "owner", "method", "pattern", "status"),
 	}
+	m.logins = counter("logins_total", "Sign-ins with a password, a secret or another method, by outcome.", "kind", "outcome")
+	m.hashQueue = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "gatehouse_hash_queue_seconds", Help: "How long password hashes waited for a free slot.", Buckets: fast})
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "gatehouse_build_info", Help: "Always 1; the labels tell the version.",
 		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()},
 	})
 	build.Set(1)
 	m.registry.MustRegister(m.connections, m.handshakes, m.proofs, m.attempts, m.ended, m.deliveries, m.delivery, m.storeTime,
-		m.storeErrors, m.seals, m.sealTime, m.requests, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		m.storeErrors, m.seals, m.sealTime, m.requests, m.logins, m.hashQueue, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -99,6 +104,12 @@ func (m *metrics) sealed(events int, took time.Duration) {
 	m.seals.Add(float64(events))
 	m.sealTime.Observe(took.Seconds())
 }
+
+func (m *metrics) signedIn(kind login.Kind, outcome string) {
+	m.logins.WithLabelValues(string(kind), outcome).Inc()
+}
+
+func (m *metrics) hashQueued(waited time.Duration) { m.hashQueue.Observe(waited.Seconds()) }
 
 func (m *metrics) requested(o api.Observation) {
 	m.requests.WithLabelValues(o.Owner, o.Method, o.Pattern, strconv.Itoa(o.Status)).Observe(o.Duration.Seconds())

@@ -15,6 +15,12 @@ func (s *Server) heard(payload string) {
 		s.Tokens.Forget(id)
 	case "project":
 		s.Projects.Forget(id)
+	case "session":
+		s.Sessions.Forget(id)
+	case "user", "application":
+		s.Sessions.ForgetPrincipal(id)
+	case "account":
+		s.Sessions.ForgetAll()
 	}
 }
 
@@ -22,5 +28,6 @@ func (s *Server) heard(payload string) {
 func (s *Server) missed() {
 	s.Tokens.ForgetAll()
 	s.Projects.ForgetAll()
+	s.Sessions.ForgetAll()
 	s.Webhooks.Wake()
 }

@@ -46,8 +46,13 @@ type Config struct {
 
 	Store     Store
 	Audit     Audit
+	Session   Session
+	Auth      Auth
 	SSHDoor   SSHDoor
 	SSHVerify SSHVerify
+
+	SignUp         bool   // strangers may register themselves
+	AccountsCreate string // admins or users
 
 	// Warnings are choices that work and are seldom meant, one line each.
 	Warnings []string
@@ -63,6 +68,24 @@ type Store struct {
 type Audit struct {
 	SealEvery time.Duration
 	SealBatch int
+}
+
+// Session is how long people and programs stay signed in.
+type Session struct {
+	UserIdle, UserMax time.Duration
+	AppIdle, AppMax   time.Duration
+	Pending           time.Duration // for the second factor
+	SweepEvery        time.Duration
+	Retention         time.Duration // of ended sessions
+}
+
+// Auth is how signing in is guarded.
+type Auth struct {
+	MinFailureMS int
+	CaptchaAfter int // failures of a name; 0 never asks
+	Fresh        time.Duration
+	HashParallel int // password hashes at a time; 0 is one for each processor
+	HashWait     time.Duration
 }
 
 // SSHDoor holds the limits of the SSH listener.

@@ -65,6 +65,21 @@ func table() []Setting {
 		{"ssh.unauthenticated_per_address", "", "number", "20", "SSH connections of one address that may be unauthenticated at a time.", whole(func(c *Config) *int { return &c.SSHDoor.UnauthenticatedPerAddress }, 1, maxInt)},
 		{"ssh.unauthenticated_total", "", "number", "1024", "SSH connections of all addresses that may be unauthenticated at a time.", whole(func(c *Config) *int { return &c.SSHDoor.UnauthenticatedTotal }, 1, maxInt)},
 
+		{"session.user_idle", "", "duration", "24h", "How long a person's session lives without being used.", span(func(c *Config) *time.Duration { return &c.Session.UserIdle })},
+		{"session.app_idle", "", "duration", "10m", "How long an application's session lives without being used.", span(func(c *Config) *time.Duration { return &c.Session.AppIdle })},
+		{"session.user_max", "", "duration", "168h", "How long a person's session lives at most.", wait(func(c *Config) *time.Duration { return &c.Session.UserMax })},
+		{"session.app_max", "", "duration", "24h", "How long an application's session lives at most.", wait(func(c *Config) *time.Duration { return &c.Session.AppMax })},
+		{"session.pending", "", "duration", "5m", "How long a sign-in may wait for its second factor.", wait(func(c *Config) *time.Duration { return &c.Session.Pending })},
+		{"session.sweep_every", "", "duration", "5s", "How often sessions that are over are looked for; they open nothing before that either.", wait(func(c *Config) *time.Duration { return &c.Session.SweepEvery })},
+		{"session.retention", "", "duration", "30d", "How long ended sessions are kept.", wait(func(c *Config) *time.Duration { return &c.Session.Retention })},
+		{"auth.min_failure_ms", "", "milliseconds", "250", "No failed sign-in is answered sooner, whatever the reason.", whole(func(c *Config) *int { return &c.Auth.MinFailureMS }, 0, 60_000)},
+		{"auth.captcha_after", "", "number", "0", "Failed sign-ins of a name after which a CAPTCHA is due; 0 never asks for one. Above 0 such a name stays shut for 24 quiet hours or until `gatehouse user unlock`, as this release has no CAPTCHA to solve.", whole(func(c *Config) *int { return &c.Auth.CaptchaAfter }, 0, maxInt)},
+		{"auth.fresh", "", "duration", "10m", "How long ago people may have signed in when they make or change a credential of their own.", wait(func(c *Config) *time.Duration { return &c.Auth.Fresh })},
+		{"auth.hash_parallel", "", "number", "0", "Password hashes that run at a time, 19 MiB each; 0 is one for each processor.", whole(func(c *Config) *int { return &c.Auth.HashParallel }, 0, 1024)},
+		{"auth.hash_wait", "", "duration", "10s", "How long a sign-in may queue for its password hash before it is turned away.", wait(func(c *Config) *time.Duration { return &c.Auth.HashWait })},
+		{"signup.enabled", "", "true or false", "false", "Strangers may register themselves.", truth(func(c *Config) *bool { return &c.SignUp })},
+		{"accounts.create", "", "admins or users", "admins", "Who may make an account.", oneOf(func(c *Config) *string { return &c.AccountsCreate }, "admins", "users")},
+
 		{"sshverify.rate_per_hour", "", "number", "500", "API calls of one project in an hour; 0 is unlimited.", whole(func(c *Config) *int { return &c.SSHVerify.RatePerHour }, 0, maxInt)},
 		{"sshverify.keys_max", "", "number", "32", "Most keys of one session.", whole(func(c *Config) *int { return &c.SSHVerify.KeysMax }, 1, 32)},
 		{"sshverify.webhooks_max", "", "number", "10", "Most webhooks of one session.", whole(func(c *Config) *int { return &c.SSHVerify.WebhooksMax }, 0, 100)},
@@ -173,6 +188,28 @@ func wait(at func(*Config) *time.Duration) reader {
 			return fmt.Errorf("%q is not a duration above zero, such as 10s, 5m or 30d", s)
 		}
 		*at(c) = d
+		return nil
+	}
+}
+
+// span reads an idle window: what callers are told of it fits 31 bits of seconds.
+func span(at func(*Config) *time.Duration) reader {
+	return func(c *Config, s string) error {
+		d, err := duration(s)
+		if err != nil || d < time.Minute || d > math.MaxInt32*time.Second {
+			return fmt.Errorf("%q is not a duration from 60s to 2147483647s", s)
+		}
+		*at(c) = d
+		return nil
+	}
+}
+
+func truth(at func(*Config) *bool) reader {
+	return func(c *Config, s string) error {
+		if s != "true" && s != "false" {
+			return fmt.Errorf("%q is neither true nor false", s)
+		}
+		*at(c) = s == "true"
 		return nil
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
 )
 
@@ -13,6 +14,7 @@ type Guards struct{ DB *DB }
 var (
 	_ guard.FailureStore = Guards{}
 	_ guard.BudgetStore  = Guards{}
+	_ guard.LockoutStore = Guards{}
 )
 
 func scanCounter(scan Scan) (guard.Counter, error) {
@@ -44,6 +46,72 @@ func (s Guards) Count(ctx context.Context, key string, decide func(c guard.Count
 func (s Guards) Sweep(ctx context.Context, before time.Time) error {
 	return s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM failures WHERE ends < $1`, Micros(before))
+		return err
+	})
+}
+
+func scanRecord(scan Scan) (guard.Record, error) {
+	var r guard.Record
+	err := scan(&r.Count, ScanTime(&r.Since), ScanTime(&r.Last))
+	return r, err
+}
+
+const selectRecord = `SELECT failures, since, last FROM lockouts WHERE key = $1`
+
+// Record implements guard.LockoutStore.
+func (s Guards) Record(ctx context.Context, key string) (guard.Record, error) {
+	var r guard.Record
+	err := s.DB.Read(ctx, func(ctx context.Context, tx Tx) (err error) {
+		r, err = One(ctx, tx, scanRecord, selectRecord, key)
+		return err
+	})
+	if Absent(err) {
+		return guard.Record{}, nil
+	}
+	return r, err
+}
+
+// Strike implements guard.LockoutStore. The lock on the key serves where there is no row to lock yet.
+func (s Guards) Strike(ctx context.Context, key string, decide func(guard.Record) guard.Record) (guard.Record, error) {
+	var is guard.Record
+	err := s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
+		if err := tx.Lock(ctx, "lockout "+key); err != nil {
+			return err
+		}
+		was, err := One(ctx, tx, scanRecord, selectRecord, key)
+		if err != nil && !Absent(err) {
+			return err
+		}
+		is = decide(was)
+		_, err = tx.ExecContext(ctx, `INSERT INTO lockouts (key, failures, since, last) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (key) DO UPDATE SET failures = excluded.failures, since = excluded.since, last = excluded.last`,
+			key, is.Count, Micros(is.Since), Micros(is.Last))
+		return err
+	})
+	return is, err
+}
+
+// Clear implements guard.LockoutStore.
+func (s Guards) Clear(ctx context.Context, keys []string, events ...audit.Event) (int, error) {
+	cleared := 0
+	err := s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
+		cleared = 0
+		for _, key := range keys {
+			n, err := Exec(ctx, tx, `DELETE FROM lockouts WHERE key = $1`, key)
+			if err != nil {
+				return err
+			}
+			cleared += int(n)
+		}
+		return insertEvents(ctx, tx, events...)
+	})
+	return cleared, err
+}
+
+// SweepRecords implements guard.LockoutStore.
+func (s Guards) SweepRecords(ctx context.Context, before time.Time) error {
+	return s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM lockouts WHERE last < $1`, Micros(before))
 		return err
 	})
 }

@@ -14,19 +14,38 @@ type Users struct{ DB *DB }
 
 var _ identity.Store = Users{}
 
-const userColumns = `id, account, name, email, password_hash, disabled, created, updated`
+const userColumns = `u.id, u.account, u.name, u.email, u.email_verified, u.password_hash, u.disabled, u.created, u.updated, u.last_login,
+	COALESCE((SELECT c.disabled FROM accounts c WHERE c.id = u.account), TRUE)`
 
 func scanUser(scan Scan) (identity.User, error) {
 	var u identity.User
-	err := scan(&u.ID, &u.Account, &u.Name, &u.Email, &u.PasswordHash, &u.Disabled, ScanTime(&u.Created), ScanTime(&u.Updated))
+	err := scan(userFields(&u)...)
 	return u, err
 }
 
-func insertUser(ctx context.Context, tx Tx, u identity.User) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO users (id, account, name, name_folded, email, email_folded, password_hash, disabled, created, updated)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		u.ID, u.Account, u.Name, identity.Fold(u.Name), u.Email, identity.FoldEmail(u.Email), u.PasswordHash, u.Disabled, Micros(u.Created), Micros(u.Updated))
+func userFields(u *identity.User) []any {
+	return []any{
+		&u.ID, &u.Account, &u.Name, &u.Email, &u.EmailVerified, &u.PasswordHash, &u.Disabled, ScanTime(&u.Created), ScanTime(&u.Updated),
+		ScanTime(&u.LastLogin), &u.AccountShut,
+	}
+}
+
+// insertUser adds the user as a member of the home account. That binding has the user's own id.
+func insertUser(ctx context.Context, tx Tx, u identity.User, role identity.AccountRole) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO users (id, account, name, name_folded, email, email_folded, email_verified, password_hash, disabled, created, updated)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+		u.ID, u.Account, u.Name, identity.Fold(u.Name), u.Email, identity.FoldEmail(u.Email), u.EmailVerified, u.PasswordHash, u.Disabled, Micros(u.Created), Micros(u.Updated))
+	if err != nil {
+		return err
+	}
+	_, err = insertBinding(ctx, tx, memberBinding(u.ID, identity.Member{Account: u.Account, User: u.ID, Role: role, Since: u.Created}))
 	return err
+}
+
+func memberBinding(id string, m identity.Member) access.Binding {
+	return access.Binding{
+		ID: id, Subject: access.Subject{Kind: access.User, ID: m.User}, Role: access.Role(m.Role), Resource: access.Account(m.Account), Created: m.Since,
+	}
 }
 
 func takenUser(err error) error {
@@ -43,7 +62,7 @@ func takenUser(err error) error {
 // Insert implements identity.Store.
 func (s Users) Insert(ctx context.Context, u identity.User, e audit.Event) error {
 	return takenUser(s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
-		if err := insertUser(ctx, tx, u); err != nil {
+		if err := insertUser(ctx, tx, u, identity.Ordinary); err != nil {
 			return err
 		}
 		return insertEvents(ctx, tx, e)
@@ -62,7 +81,7 @@ func (s Users) InsertFirst(ctx context.Context, u identity.User, roles []identit
 		if err != nil || n > 0 {
 			return err
 		}
-		if err := insertUser(ctx, tx, u); err != nil {
+		if err := insertUser(ctx, tx, u, identity.Administrator); err != nil {
 			return err
 		}
 		for _, role := range roles {
@@ -88,10 +107,10 @@ func (s Users) Any(ctx context.Context) (bool, error) {
 }
 
 // Change implements identity.Store.
-func (s Users) Change(ctx context.Context, id string, decide func(identity.User) (identity.User, error), e audit.Event) (identity.User, error) {
+func (s Users) Change(ctx context.Context, id string, decide func(identity.User) (identity.User, error), end identity.Ending, e audit.Event) (identity.User, error) {
 	var is identity.User
 	err := s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
-		was, err := One(ctx, tx, scanUser, `SELECT `+userColumns+` FROM users WHERE id = $1`+s.DB.ForUpdate(), id)
+		was, err := One(ctx, tx, scanUser, `SELECT `+userColumns+` FROM users u WHERE u.id = $1`+s.DB.ForUpdate(), id)
 		if Absent(err) {
 			return identity.ErrUnknown
 		}
@@ -101,24 +120,42 @@ func (s Users) Change(ctx context.Context, id string, decide func(identity.User)
 		if is, err = decide(was); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE users SET name = $2, name_folded = $3, email = $4, email_folded = $5, password_hash = $6, disabled = $7, updated = $8 WHERE id = $1`,
-			id, is.Name, identity.Fold(is.Name), is.Email, identity.FoldEmail(is.Email), is.PasswordHash, is.Disabled, Micros(is.Updated))
+		_, err = tx.ExecContext(ctx, `UPDATE users SET name = $2, name_folded = $3, email = $4, email_folded = $5, email_verified = $6, password_hash = $7, disabled = $8, updated = $9 WHERE id = $1`,
+			id, is.Name, identity.Fold(is.Name), is.Email, identity.FoldEmail(is.Email), is.EmailVerified, is.PasswordHash, is.Disabled, Micros(is.Updated))
+		if err != nil {
+			return err
+		}
+		said, err := endedBy(ctx, tx, access.User, id, end, is.Updated, e)
 		if err != nil {
 			return err
 		}
 		if err := tx.Notify(ctx, "user "+id); err != nil {
 			return err
 		}
-		return insertEvents(ctx, tx, e)
+		return insertEvents(ctx, tx, said)
 	})
 	return is, takenUser(err)
 }
 
+// ByID implements identity.Store.
+func (s Users) ByID(ctx context.Context, id string) (identity.User, error) {
+	return s.one(ctx, `SELECT `+userColumns+` FROM users u WHERE u.id = $1`, id)
+}
+
 // ByName implements identity.Store.
 func (s Users) ByName(ctx context.Context, account, folded string) (identity.User, error) {
+	return s.one(ctx, `SELECT `+userColumns+` FROM users u WHERE u.account = $1 AND u.name_folded = $2`, account, folded)
+}
+
+// ByEmail implements identity.Store.
+func (s Users) ByEmail(ctx context.Context, account, folded string) (identity.User, error) {
+	return s.one(ctx, `SELECT `+userColumns+` FROM users u WHERE u.account = $1 AND u.email_folded = $2`, account, folded)
+}
+
+func (s Users) one(ctx context.Context, query string, args ...any) (identity.User, error) {
 	var u identity.User
 	err := s.DB.Read(ctx, func(ctx context.Context, tx Tx) (err error) {
-		u, err = One(ctx, tx, scanUser, `SELECT `+userColumns+` FROM users WHERE account = $1 AND name_folded = $2`, account, folded)
+		u, err = One(ctx, tx, scanUser, query, args...)
 		return err
 	})
 	if Absent(err) {
@@ -134,7 +171,7 @@ func (s Users) List(ctx context.Context, account string, w page.Window) (page.Pa
 		if p.Total, err = One(ctx, tx, Value[int64], `SELECT COUNT(*) FROM users WHERE account = $1`, account); err != nil {
 			return err
 		}
-		p.Items, err = All(ctx, tx, scanUser, `SELECT `+userColumns+` FROM users WHERE account = $1 ORDER BY name_folded LIMIT $2 OFFSET $3`, account, w.Limit, w.Offset)
+		p.Items, err = All(ctx, tx, scanUser, `SELECT `+userColumns+` FROM users u WHERE u.account = $1 ORDER BY u.name_folded LIMIT $2 OFFSET $3`, account, w.Limit, w.Offset)
 		return err
 	})
 	return p, err

@@ -34,6 +34,8 @@ const (
 	APIKey PrincipalKind = "api_key" // a key of one project
 	Local  PrincipalKind = "local"   // somebody at the command line of the server itself
 	System PrincipalKind = "system"  // Gatehouse by itself: expiry, retention
+
+	Application PrincipalKind = "application" // a program of an account, with a secret of its own
 )
 
 // Caller is a principal as one request presents it. The zero Caller may do nothing.
@@ -46,6 +48,11 @@ type Caller struct {
 	Address netip.Addr // where it comes from; invalid for the command line
 	Door    string     // which door it came through
 	Request string     // the request's id, for logs
+
+	Session  string    // id of the session it came with; empty where each request brings its own proof
+	Cookie   bool      // the session came as a cookie, so the door looks at where the request began
+	Account  string    // the account it has chosen; an application's own; empty before a choice
+	Elevated time.Time // until when a proof given later than At counts as fresh; zero is never
 }
 
 // LocalCaller is somebody with a shell on the server, named after the operating system's user.
@@ -110,11 +117,36 @@ const (
 	UserCreate   Action = "user.create"
 	UserRead     Action = "user.read"
 	UserUpdate   Action = "user.update"   // enable, disable, set password
+	UserPassword Action = "user.password" // change one's own password, with the old one
 	AccessGrant  Action = "access.grant"  // give somebody a role
 	AccessRevoke Action = "access.revoke" // take it back
 
 	DeliveryRead   Action = "webhook.read"
 	DeliveryResend Action = "webhook.resend"
+
+	SessionStart  Action = "session.start"
+	SessionRead   Action = "session.read"
+	SessionKeep   Action = "session.keep"   // refresh, begin a further one, choose an account: one's own alone
+	SessionEnd    Action = "session.end"    // one's own, or somebody's by right
+	SessionExpire Action = "session.expire" // what time does
+
+	AccountCreate  Action = "account.create"
+	AccountRead    Action = "account.read"
+	AccountUpdate  Action = "account.update"
+	AccountMembers Action = "account.member" // add, change and remove members
+
+	GroupCreate Action = "group.create"
+	GroupRead   Action = "group.read"
+	GroupDelete Action = "group.delete"
+
+	ApplicationCreate     Action = "application.create"
+	ApplicationRead       Action = "application.read"
+	ApplicationUpdate     Action = "application.update"
+	ApplicationDelete     Action = "application.delete"
+	ApplicationReset      Action = "application.reset"      // give it another secret
+	ApplicationCredential Action = "application.credential" // see a secret that was made just now
+
+	GuardUnlock Action = "guard.unlock" // forget failed sign-ins of a name
 
 	Public Action = "public" // needs no right: health, documentation
 )
@@ -132,6 +164,11 @@ func (a Action) AllowedBy(scope Action) bool {
 const (
 	ProjectKind      = "project"
 	InstallationKind = "installation"
+
+	AccountKind     = "account"
+	ApplicationKind = "application"
+	GroupKind       = "group"
+	SessionKind     = "session"
 )
 
 // Resource is what is acted on, with what it belongs to.
@@ -150,6 +187,19 @@ func Project(id string) Resource { return Resource{Kind: ProjectKind, ID: id} }
 // Within is a resource that belongs to a project.
 func Within(project, kind, id string) Resource {
 	return Resource{Kind: kind, ID: id, Parents: []Resource{Project(project)}}
+}
+
+// Account is one account.
+func Account(id string) Resource { return Resource{Kind: AccountKind, ID: id} }
+
+// InAccount is a resource that belongs to an account: an application or a group.
+func InAccount(account, kind, id string) Resource {
+	return Resource{Kind: kind, ID: id, Parents: []Resource{Account(account)}}
+}
+
+// SessionOf is a session, which belongs to the person or program that is signed in by it.
+func SessionOf(of Subject, id string) Resource {
+	return Resource{Kind: SessionKind, ID: id, Parents: []Resource{{Kind: string(of.Kind), ID: of.ID}}}
 }
 
 func (r Resource) is(other Resource) bool { return r.Kind == other.Kind && r.ID == other.ID }
@@ -235,7 +285,10 @@ func (s *Service) Decide(ctx context.Context, by Caller, do Action, on Resource)
 			return refuse(append(why, "an API key without a project may do nothing")...), nil
 		}
 		return Decision{true, append(why, on.String()+" lies inside "+by.Limit.String())}, nil
-	case User:
+	case User, Application:
+		if what, ok := by.owns(do, on); ok {
+			return Decision{true, append(why, what)}, nil
+		}
 		return s.decideByBindings(ctx, by, do, on, why)
 	default:
 		return refuse("nobody has signed in"), nil

@@ -1,6 +1,10 @@
 package access
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
+)
 
 // Role is a named set of actions that can be held on one kind of resource.
 type Role string
@@ -11,6 +15,10 @@ const (
 	ProjectCreator Role = "project-creator" // may create projects too
 	Admin          Role = "admin"           // may manage people and projects too
 	SysAdmin       Role = "sysadmin"        // may do everything
+
+	AccountAuditor       = Role(identity.Auditor)       // on an account: see
+	AccountMember        = Role(identity.Ordinary)      // belong to it
+	AccountAdministrator = Role(identity.Administrator) // manage its members, groups and applications
 
 	ProjectReader Role = "project.read"  // on a project: see
 	ProjectWriter Role = "project.write" // use: create and end proofs
@@ -26,8 +34,13 @@ var grants = []struct {
 }{
 	{Licensed, InstallationKind, nil},
 	{ProjectCreator, InstallationKind, []Action{ProjectCreate}},
-	{Admin, InstallationKind, []Action{UserCreate, UserRead, UserUpdate, "project.*", "keyproof.*", "token.*", "webhook.*", AccessGrant, AccessRevoke}},
+	{Admin, InstallationKind, []Action{UserCreate, UserRead, UserUpdate, "project.*", "keyproof.*", "token.*", "webhook.*", AccessGrant, AccessRevoke,
+		"account.*", "group.*", "application.*", SessionRead, SessionEnd, GuardUnlock}},
 	{SysAdmin, InstallationKind, []Action{"*"}},
+
+	{AccountAuditor, AccountKind, []Action{AccountRead, UserRead, GroupRead, ApplicationRead}},
+	{AccountMember, AccountKind, nil},
+	{AccountAdministrator, AccountKind, []Action{AccountUpdate, AccountMembers, "group.*", "application.*"}},
 
 	{ProjectReader, ProjectKind, []Action{ProjectRead, KeyproofRead}},
 	{ProjectWriter, ProjectKind, []Action{"keyproof.*"}},

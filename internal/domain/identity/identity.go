@@ -1,4 +1,9 @@
-// Package identity keeps who can act: accounts and the users in them.
+// Package identity keeps who can act: accounts, the users, groups and applications in them.
+//
+// Service is for users, Accounts for accounts and their members, Groups and Applications for what
+// belongs to an account. Everybody has one home account, where names and e-mail addresses are unique,
+// and may be a member of others. A change that shuts somebody out (a disabled user, another password,
+// a new secret) ends their sessions in its own transaction.
 //
 // A user's name has one canonical form, Fold, under which it is found, counted and compared
 // everywhere (rule F6). Verbs that act for somebody take an Authority, which package access makes
@@ -16,8 +21,12 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
 
-// DefaultAccount is the account that people belong to unless something says otherwise.
-const DefaultAccount = "default"
+// DefaultAccount is the id of the account that is there from the first start and that people belong to
+// unless something says otherwise; DefaultAccountName is what it is called at first.
+const (
+	DefaultAccount     = "00000000-0000-7000-8000-000000000001"
+	DefaultAccountName = "default"
+)
 
 // What the first administrator is called.
 const (
@@ -27,15 +36,21 @@ const (
 
 // User is a person who can sign in. Name and Email are unique in their account, compared folded.
 type User struct {
-	ID           string
-	Account      string
-	Name         string
-	Email        string
-	PasswordHash string // empty: no password opens this user
-	Disabled     bool
-	Created      time.Time
-	Updated      time.Time
+	ID            string
+	Account       string // the home account
+	Name          string
+	Email         string
+	EmailVerified bool
+	PasswordHash  string // empty: no password opens this user
+	Disabled      bool
+	Created       time.Time
+	Updated       time.Time
+	LastLogin     time.Time // zero is never; written by the store with each new session
+	AccountShut   bool      // the home account is disabled; read with the user, never written
 }
+
+// Shut says that the user may not sign in, nor go on (rule F12).
+func (u User) Shut() bool { return u.Disabled || u.AccountShut }
 
 // The faults of this room.
 var (
@@ -49,6 +64,8 @@ const (
 	actionCreate = "user.create"
 	actionRead   = "user.read"
 	actionUpdate = "user.update"
+
+	actionPassword = "user.password"
 )
 
 // Authority is somebody who acts, bound to what they may do.
@@ -56,6 +73,33 @@ type Authority interface {
 	// Authorize returns the event that records the action on the user, or why it is not allowed.
 	// The id is empty where all users are meant.
 	Authorize(ctx context.Context, action, user string) (audit.Event, error)
+	// AuthorizeOn is Authorize for anything that belongs to an account, and for accounts themselves.
+	AuthorizeOn(ctx context.Context, action string, on Target) (audit.Event, error)
+	// Event records what everybody may do: it asks nothing.
+	Event(action string, on Target) audit.Event
+	// Self says who acts.
+	Self() Self
+}
+
+// Target is what is acted on. The zero Target is the whole installation.
+type Target struct {
+	Kind    string // account, user, group, application
+	ID      string
+	Account string // the account it belongs to; empty for an account itself
+}
+
+// Self is who acts.
+type Self struct {
+	Kind    string // user, application, local, ...
+	ID      string
+	Session string // id of the session, where there is one
+	Account string // the account that was chosen, or that an application belongs to
+}
+
+// Ending says which sessions a change ends, together with itself.
+type Ending struct {
+	Sessions bool
+	Except   string // id of the one session that goes on; empty is none
 }
 
 // Hasher hashes passwords, a bounded number at a time, and refuses empty and overlong ones: a
@@ -72,17 +116,22 @@ type FirstRole struct {
 
 // Store keeps users.
 type Store interface {
-	// Insert adds u and records e, both or neither. It reports ErrNameTaken when the account has a
+	// Insert adds u, as an ordinary member of its account, and records e, all or nothing. It reports ErrNameTaken when the account has a
 	// user of the same Fold(Name), and ErrEmailTaken for the same FoldEmail(Email).
 	Insert(ctx context.Context, u User, e audit.Event) error
-	// InsertFirst adds u, its roles on the installation and e, all or nothing, if there is no user at
+	// InsertFirst adds u, as administrator of its account, its roles on the installation and e, all or nothing, if there is no user at
 	// all, and reports whether it did. Of many nodes that try at once exactly one does.
 	InsertFirst(ctx context.Context, u User, roles []FirstRole, e audit.Event) (bool, error)
 	// Any reports whether there is a user.
 	Any(ctx context.Context) (bool, error)
-	// Change loads the user, hands it to decide and stores what that returns together with e, all or
-	// nothing. decide may run more than once. It reports ErrUnknown.
-	Change(ctx context.Context, id string, decide func(User) (User, error), e audit.Event) (User, error)
+	// Change loads the user, hands it to decide, stores what that returns together with e, ends sessions
+	// as end says and tells all nodes, all or nothing. decide may run more than once. It reports ErrUnknown,
+	// and ErrNameTaken and ErrEmailTaken as Insert does.
+	Change(ctx context.Context, id string, decide func(User) (User, error), end Ending, e audit.Event) (User, error)
+	// ByID reports ErrUnknown.
+	ByID(ctx context.Context, id string) (User, error)
+	// ByEmail finds a user by FoldEmail(Email). It reports ErrUnknown.
+	ByEmail(ctx context.Context, account, folded string) (User, error)
 	// ByName finds a user by Fold(Name). It reports ErrUnknown.
 	ByName(ctx context.Context, account, folded string) (User, error)
 	// List returns the users of an account in the order of their folded names.
@@ -96,6 +145,7 @@ type Service struct {
 	Now       func() time.Time
 	NewID     func() string
 	TopRoles  []string        // what the first administrator holds on the installation
+	SignUp    bool            // strangers may register themselves
 	OnChanged func(id string) // where set, hears of every user whose password or status changed
 }
 
@@ -105,6 +155,8 @@ type New struct {
 	Name     string
 	Email    string
 	Password secret.String // may be empty: then no password opens the user
+
+	Unverified bool // nobody vouches for the e-mail address
 }
 
 // Add makes a user.
@@ -137,7 +189,7 @@ func (s *Service) make(ctx context.Context, id string, in New) (User, error) {
 		return User{}, err
 	}
 	now := s.Now()
-	u := User{ID: id, Account: in.Account, Name: compose(in.Name), Email: in.Email, Created: now, Updated: now}
+	u := User{ID: id, Account: in.Account, Name: compose(in.Name), Email: in.Email, EmailVerified: !in.Unverified, Created: now, Updated: now}
 	if in.Password.Empty() {
 		return u, nil
 	}
@@ -146,7 +198,7 @@ func (s *Service) make(ctx context.Context, id string, in New) (User, error) {
 	return u, err
 }
 
-// SetPassword gives a user another password.
+// SetPassword gives a user another password, and ends all of the user's sessions.
 func (s *Service) SetPassword(ctx context.Context, by Authority, id string, password secret.String) error {
 	e, err := by.Authorize(ctx, actionUpdate, id)
 	if err != nil {
@@ -156,13 +208,13 @@ func (s *Service) SetPassword(ctx context.Context, by Authority, id string, pass
 	if err != nil {
 		return err
 	}
-	return s.change(ctx, id, e.With("changed", "password"), func(u User) User {
+	return s.change(ctx, id, e.With("changed", "password"), Ending{Sessions: true}, func(u User) User {
 		u.PasswordHash = hash
 		return u
 	})
 }
 
-// SetDisabled shuts a user out, or lets them in again.
+// SetDisabled shuts a user out, ending all of their sessions, or lets them in again.
 func (s *Service) SetDisabled(ctx context.Context, by Authority, id string, disabled bool) error {
 	e, err := by.Authorize(ctx, actionUpdate, id)
 	if err != nil {
@@ -172,19 +224,19 @@ func (s *Service) SetDisabled(ctx context.Context, by Authority, id string, disa
 	if disabled {
 		what = "disabled"
 	}
-	return s.change(ctx, id, e.With("changed", what), func(u User) User {
+	return s.change(ctx, id, e.With("changed", what), Ending{Sessions: disabled}, func(u User) User {
 		u.Disabled = disabled
 		return u
 	})
 }
 
-func (s *Service) change(ctx context.Context, id string, e audit.Event, to func(User) User) error {
+func (s *Service) change(ctx context.Context, id string, e audit.Event, end Ending, to func(User) User) error {
 	now := s.Now()
 	_, err := s.Store.Change(ctx, id, func(u User) (User, error) {
 		u = to(u)
 		u.Updated = now
 		return u, nil
-	}, e)
+	}, end, e)
 	if err == nil && s.OnChanged != nil {
 		s.OnChanged(id)
 	}

@@ -23,6 +23,7 @@ type memory struct {
 	users  []identity.User
 	roles  []identity.FirstRole
 	events []audit.Event
+	ended  []identity.Ending
 }
 
 func (m *memory) Insert(_ context.Context, u identity.User, e audit.Event) error {
@@ -56,14 +57,14 @@ func (m *memory) Any(context.Context) (bool, error) {
 	return len(m.users) > 0, nil
 }
 
-func (m *memory) Change(_ context.Context, id string, decide func(identity.User) (identity.User, error), e audit.Event) (identity.User, error) {
+func (m *memory) Change(_ context.Context, id string, decide func(identity.User) (identity.User, error), end identity.Ending, e audit.Event) (identity.User, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i, u := range m.users {
 		if u.ID == id {
 			changed, err := decide(u)
 			if err == nil {
-				m.users[i], m.events = changed, append(m.events, e)
+				m.users[i], m.events, m.ended = changed, append(m.events, e), append(m.ended, end)
 			}
 			return changed, err
 		}
@@ -78,6 +79,23 @@ func (m *memory) ByName(_ context.Context, account, folded string) (identity.Use
 		if u.Account == account && identity.Fold(u.Name) == folded {
 			return u, nil
 		}
+	}
+	return identity.User{}, identity.ErrUnknown
+}
+
+func (m *memory) ByID(_ context.Context, id string) (identity.User, error) {
+	return m.find(func(u identity.User) bool { return u.ID == id })
+}
+
+func (m *memory) ByEmail(_ context.Context, account, folded string) (identity.User, error) {
+	return m.find(func(u identity.User) bool { return u.Account == account && identity.FoldEmail(u.Email) == folded })
+}
+
+func (m *memory) find(is func(identity.User) bool) (identity.User, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if i := slices.IndexFunc(m.users, is); i >= 0 {
+		return m.users[i], nil
 	}
 	return identity.User{}, identity.ErrUnknown
 }
@@ -107,6 +125,18 @@ func (m may) Authorize(_ context.Context, action, user string) (audit.Event, err
 	e.Object = audit.Object{Kind: "user", ID: user}
 	return e, nil
 }
+
+func (m may) AuthorizeOn(ctx context.Context, action string, on identity.Target) (audit.Event, error) {
+	return m.Authorize(ctx, action, on.ID)
+}
+
+func (m may) Event(action string, on identity.Target) audit.Event {
+	e := audit.NewEvent(start, action, audit.Done)
+	e.Object = audit.Object{Kind: on.Kind, ID: on.ID}
+	return e
+}
+
+func (m may) Self() identity.Self { return identity.Self{Kind: "user", ID: "self", Session: "s1"} }
 
 var (
 	start = time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC)
@@ -283,7 +313,7 @@ func TestEnsureFirst(t *testing.T) {
 			t.Fatalf("made %d times: %+v", times, m.users)
 		}
 		u := m.users[0]
-		if u.Name != "admin" || u.Email != "admin@gatehouse.local" || u.Account != "default" || u.PasswordHash == "" {
+		if u.Name != "admin" || u.Email != "admin@gatehouse.local" || u.Account != identity.DefaultAccount || u.PasswordHash == "" {
 			t.Errorf("%+v", u)
 		}
 		if len(m.roles) != 1 || m.roles[0].Role != "sysadmin" || m.roles[0].Binding == "" {

@@ -1,8 +1,12 @@
-// Package login turns what was presented into a Caller: the only place where that happens.
+// Package login turns what was presented into a Caller or a session: the only place where that happens.
 //
-// A door says which kinds of credential it accepts and hands over what it was given. What opens
-// nothing is refused with one plain answer, counted against its address, and recorded with the true
-// reason; floods of refusals are folded into two records a minute.
+// A door says which kinds of credential it accepts and hands over what it was given. Authenticate answers with the
+// Caller; SignIn begins a session with it. What opens nothing is refused with one plain answer, counted, and recorded with the
+// true reason; floods of refusals are folded into two records a minute.
+//
+// Passwords and secrets of applications can be guessed at, so package guard slows that down, and no refusal is
+// answered before MinFailure: unknown and known, disabled and enabled, right and wrong while backing off all look and
+// last the same (rule F6). Hashing runs in a bounded pool; when its queue is full the answer is secret.ErrBusy (rule W13).
 package login
 
 import (
@@ -16,6 +20,8 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
+	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
+	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/domain/token"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
@@ -26,7 +32,10 @@ type Kind string
 
 // The kinds.
 const (
-	APIKey Kind = "api_key"
+	APIKey    Kind = "api_key"    // Secret
+	Password  Kind = "password"   // Name, an e-mail address or user name, and Secret
+	AppSecret Kind = "app_secret" // Name, an application's id, and Secret; or Account, Name and Secret
+	Session   Kind = "session"    // Secret is a session's token
 )
 
 // Presented is what came through a door.
@@ -37,6 +46,12 @@ type Presented struct {
 	Door    string
 	Accepts []Kind // what the door takes; anything else opens nothing there
 	Request string // the request's id, for logs
+
+	Name    string          // who it claims to be
+	Account string          // of an application that is named by its name
+	Cookie  bool            // a session's token came as a cookie
+	States  []session.State // which sessions the door takes; nil is active ones alone
+	Solved  bool            // a right CAPTCHA came along
 }
 
 // What refusals are called in the audit log.
@@ -49,6 +64,9 @@ const (
 var (
 	ErrNotAccepted = fault.New(fault.Unauthenticated, "that kind of credential does not open this door")
 	ErrBlocked     = fault.New(fault.Limited, "Too many failed attempts from this address")
+	ErrFailed      = fault.New(fault.Unauthenticated, "Invalid credentials")
+	ErrPending     = fault.New(fault.Unauthenticated, "Two factor authentication required")
+	ErrEnrolFirst  = fault.New(fault.Denied, "Two factor authentication must be configured")
 )
 
 // Blocked is an ErrBlocked that says for how long.
@@ -67,15 +85,30 @@ var keyScopes = []access.Action{"keyproof.*", access.AuthInfo}
 
 // Service authenticates.
 type Service struct {
-	Tokens   *token.Service
-	Failures *guard.Failures
-	Audit    *audit.Service
-	Now      func() time.Time
+	Tokens       *token.Service
+	Failures     *guard.Failures // of API keys, by address
+	Audit        *audit.Service
+	Now          func() time.Time
+	Access       *access.Service
+	Users        *identity.Service
+	Applications *identity.Applications
+	Sessions     *session.Service
+	Lockout      *guard.Lockout // of passwords and secrets
+	Gate         *guard.Gate    // of passwords, by name
+	Hasher       Hasher
+	Methods      map[Kind]Method // further ways that other rooms add
+	MinFailure   time.Duration   // no failed sign-in is answered sooner; 250 ms by default
+	QueueWait    time.Duration   // how long an attempt may wait for others of the same name; 10 s by default
+
+	// OnAttempt, where set, hears of every attempt with a password, a secret or a further method: ok, failed, refused, busy or error.
+	OnAttempt func(kind Kind, outcome string)
+	// Wait, where set, stands in for a timer in tests.
+	Wait func(ctx context.Context, d time.Duration)
 }
 
-// Authenticate returns the Caller that p stands for. What opens nothing is Unauthenticated, or a
-// *Blocked once its address has failed too often. A good key always passes, whatever its address did:
-// nobody finds 190 random bits by trying, so blocking keys would only hurt the neighbours.
+// Authenticate returns the Caller that p stands for. What opens nothing is Unauthenticated: an API key may
+// be a *Blocked once its address has failed too often, a password or secret is a *Failed, a session a *session.Refusal, ErrPending or ErrEnrolFirst. A good key always passes, whatever its address did:
+// nobody finds 190 random bits by trying, so blocking keys would only hurt the neighbours. A full queue is secret.ErrBusy.
 func (s *Service) Authenticate(ctx context.Context, p Presented) (access.Caller, error) {
 	if !slices.Contains(p.Accepts, p.Kind) {
 		return access.Caller{}, s.refuse(ctx, p, ErrNotAccepted)
@@ -83,9 +116,14 @@ func (s *Service) Authenticate(ctx context.Context, p Presented) (access.Caller,
 	switch p.Kind {
 	case APIKey:
 		return s.byAPIKey(ctx, p)
-	default:
+	case Session:
+		return s.bySession(ctx, p)
+	}
+	if _, ok := s.method(p.Kind); !ok {
 		return access.Caller{}, s.refuse(ctx, p, ErrNotAccepted)
 	}
+	proof, err := s.prove(ctx, p)
+	return proof.Caller, err
 }
 
 func (s *Service) byAPIKey(ctx context.Context, p Presented) (access.Caller, error) {

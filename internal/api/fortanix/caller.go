@@ -1,0 +1,199 @@
+package fortanix
+
+import (
+	"encoding/base64"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/gatehouse-project/gatehouse/internal/api"
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/login"
+	"github.com/gatehouse-project/gatehouse/internal/domain/session"
+	"github.com/gatehouse-project/gatehouse/internal/secret"
+)
+
+// Which credential opens which door; everything else is refused unread (rule W6):
+//
+//	session/auth          a user's or an application's Basic, or one method of the body
+//	session/...           a session's token, as Bearer or cookie
+//	everything else       the same, or the API key of an application by Basic
+//	discover, version,
+//	info, health          nothing is needed and nothing is looked at
+
+// bySession lets a session in the given states in, an active one where none is given.
+func (d *Dialect) bySession(states []session.State) func(*http.Request) (access.Caller, error) {
+	return func(r *http.Request) (access.Caller, error) {
+		p, ok := d.token(r)
+		if !ok {
+			return access.Caller{}, errNoSession
+		}
+		p.States = states
+		return d.Login.Authenticate(r.Context(), p)
+	}
+}
+
+// bySessionOrKey lets an active session in, or an application by its API key. A user's Basic is not looked
+// at: a second factor could not be asked for.
+func (d *Dialect) bySessionOrKey(r *http.Request) (access.Caller, error) {
+	sent, ok := credentials(r, "Basic")
+	if !ok {
+		return d.bySession(nil)(r)
+	}
+	p := d.basic(r, sent)
+	if p.Kind == login.Password && p.Name != "" {
+		return access.Caller{}, errNoSession
+	}
+	p.Kind, p.Accepts = login.AppSecret, []login.Kind{login.AppSecret} // what cannot be read is a failed attempt
+	return d.Login.Authenticate(r.Context(), p)
+}
+
+// byAnything is bySessionOrKey for doors where presenting nothing is fine too.
+func (d *Dialect) byAnything(r *http.Request) (access.Caller, error) {
+	_, hasCookie := d.cookie(r)
+	if len(r.Header.Values("Authorization")) == 0 && !hasCookie {
+		by := access.NobodyAt(api.Remote(r.Context()), Name, d.Now())
+		by.Request = api.RequestID(r.Context())
+		return by, nil
+	}
+	return d.bySessionOrKey(r)
+}
+
+// token finds the token of a session: in the header, which wins, or in the cookie.
+func (d *Dialect) token(r *http.Request) (login.Presented, bool) {
+	p := d.presented(r, login.Session)
+	if len(r.Header.Values("Authorization")) > 0 {
+		sent, ok := credentials(r, "Bearer")
+		p.Secret = secret.New(sent)
+		return p, ok
+	}
+	sent, ok := d.cookie(r)
+	p.Secret, p.Cookie = secret.New(sent), true
+	return p, ok
+}
+
+// presented is a credential of that kind at this door.
+func (d *Dialect) presented(r *http.Request, kind login.Kind) login.Presented {
+	return login.Presented{
+		Kind: kind, Address: api.Remote(r.Context()), Door: Name, Accepts: []login.Kind{kind}, Request: api.RequestID(r.Context()),
+	}
+}
+
+// basic reads what follows "Basic": an application where the left part is an id, otherwise a user. What cannot be
+// read is a user without a name, who is refused as everybody else is.
+func (d *Dialect) basic(r *http.Request, sent string) login.Presented {
+	name, password, ok := unpack(sent)
+	if !ok {
+		return d.presented(r, login.Password)
+	}
+	p := d.presented(r, login.Password)
+	if id, isApp := wireUUID(name); isApp {
+		p, name = d.presented(r, login.AppSecret), id
+	}
+	p.Name, p.Secret = name, secret.New(password)
+	return p
+}
+
+// unpack decodes Basic: either alphabet of base64, padded or not, split at the first colon.
+func unpack(sent string) (name, password string, ok bool) {
+	plain, err := base64.RawURLEncoding.DecodeString(strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(sent, "=")))
+	if err != nil || !utf8.Valid(plain) {
+		return "", "", false
+	}
+	name, password, ok = strings.Cut(string(plain), ":")
+	return name, password, ok
+}
+
+// credentials returns what follows a scheme in the Authorization header. Two headers are none: whatever
+// stands before us may have looked at the other one.
+func credentials(r *http.Request, scheme string) (string, bool) {
+	sent := r.Header.Values("Authorization")
+	if len(sent) != 1 {
+		return "", false
+	}
+	word, rest, _ := strings.Cut(strings.TrimSpace(sent[0]), " ")
+	return strings.TrimLeft(rest, " "), strings.EqualFold(word, scheme)
+}
+
+// cookieName is the name of the session's cookie by public URL, "" where there can be none: a cookie that
+// travels in the open is anybody's (rule W12).
+func (d *Dialect) cookieName() string {
+	switch {
+	case d.PublicURL.Scheme == "https":
+		return "__Host-gatehouse"
+	case isLoopback(d.PublicURL.Hostname()):
+		return "gatehouse"
+	}
+	return ""
+}
+
+// cookie reads the session's cookie. Two are none: a neighbouring site may have set one of them.
+func (d *Dialect) cookie(r *http.Request) (string, bool) {
+	name := d.cookieName()
+	if name == "" {
+		return "", false
+	}
+	found := r.CookiesNamed(name)
+	if len(found) != 1 {
+		return "", false
+	}
+	return found[0].Value, true
+}
+
+// setCookie gives the browser the token, or takes it away with an empty one.
+func (d *Dialect) setCookie(w http.ResponseWriter, token secret.String) {
+	line := d.cookieName() + "=" + token.Reveal() + "; Path=/"
+	if token.Empty() {
+		line += "; Max-Age=0"
+	}
+	if d.PublicURL.Scheme == "https" {
+		line += "; Secure"
+	}
+	w.Header().Add("Set-Cookie", line+"; HttpOnly; SameSite=Lax")
+}
+
+// sameOrigin refuses requests by cookie that change something and did not begin at our own pages (rule W12).
+func (d *Dialect) sameOrigin(h api.Handler) api.Handler {
+	return func(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+		if by.Cookie && !isSafe(r.Method) && !d.beganHere(r) {
+			return errOrigin
+		}
+		return h(w, r, by)
+	}
+}
+
+func isSafe(method string) bool {
+	return slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodOptions}, method)
+}
+
+// beganHere reports whether a browser says, or a program vouches, that the request began at our own pages.
+func (d *Dialect) beganHere(r *http.Request) bool {
+	if sent := r.Header.Values("Origin"); len(sent) > 0 {
+		return !d.foreign(r)
+	}
+	return r.Header.Get("Sec-Fetch-Site") == "same-origin" || r.Header.Get("X-Gatehouse-CSRF") == "1"
+}
+
+// foreign reports whether the request names an origin that is not ours.
+func (d *Dialect) foreign(r *http.Request) bool {
+	sent := r.Header.Values("Origin")
+	return len(sent) > 0 && (len(sent) > 1 || !slices.Contains(origins(d.PublicURL), sent[0]))
+}
+
+// origins are those of the public URL; on loopback localhost and 127.0.0.1 are one machine.
+func origins(public *url.URL) []string {
+	all := []string{public.Scheme + "://" + public.Host}
+	if host := public.Hostname(); host == "localhost" || host == "127.0.0.1" {
+		port := strings.TrimPrefix(public.Host, host)
+		all = []string{public.Scheme + "://localhost" + port, public.Scheme + "://127.0.0.1" + port}
+	}
+	return all
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,229 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
+	"github.com/gatehouse-project/gatehouse/internal/domain/session"
+	"github.com/gatehouse-project/gatehouse/internal/fault"
+	"github.com/gatehouse-project/gatehouse/internal/secret"
+)
+
+// Method is one way to prove who somebody is. A room that adds one puts it into Service.Methods.
+type Method interface {
+	// Prove looks at what was presented. What is wrong is a *Wrong with the true reason; other errors mean
+	// that nobody could look. It neither counts nor records, and waits for nothing: Service does.
+	Prove(ctx context.Context, p Presented) (Proof, error)
+}
+
+// Proof is what a method found out.
+type Proof struct {
+	Caller access.Caller
+	Stamp  string // the credential that was checked, as session.Store.Insert compares it
+}
+
+// Wrong says why an attempt is refused, for the audit log alone.
+type Wrong struct {
+	Reason string
+	Who    access.Principal // whom it was about, where they exist
+}
+
+func (w *Wrong) Error() string { return ErrFailed.Text + ": " + w.Reason }
+
+// Unwrap makes a Wrong an ErrFailed.
+func (w *Wrong) Unwrap() error { return ErrFailed }
+
+// Failed is an ErrFailed that says whether a CAPTCHA is due for the presented name, existing or not. It says the
+// same whatever went wrong.
+type Failed struct{ CaptchaDue bool }
+
+func (f *Failed) Error() string { return ErrFailed.Text }
+
+// Unwrap makes a Failed an ErrFailed.
+func (f *Failed) Unwrap() error { return ErrFailed }
+
+// Begin says what kind of session a sign-in asks for.
+type Begin struct {
+	Transport session.Transport
+	UserAgent string
+}
+
+// Signed is a sign-in that was let in.
+type Signed struct {
+	Token   secret.String // shown this once
+	Session session.Session
+	Caller  access.Caller
+}
+
+// SignIn begins a session for what was presented: a password, the secret of an application or a further method. It reports what Authenticate reports.
+func (s *Service) SignIn(ctx context.Context, p Presented, in Begin) (Signed, error) {
+	if _, ok := s.method(p.Kind); !ok || !slices.Contains(p.Accepts, p.Kind) {
+		return Signed{}, s.refuse(ctx, p, ErrNotAccepted)
+	}
+	begun := s.Now()
+	proof, err := s.prove(ctx, p)
+	if err != nil {
+		return Signed{}, err
+	}
+	token, x, err := s.Sessions.Start(ctx, proof.Caller, session.New{State: session.Active, Transport: in.Transport, UserAgent: in.UserAgent, Stamp: proof.Stamp})
+	if errors.Is(err, session.ErrChanged) { // shut out, or given another password, between the check and the session
+		return Signed{}, s.answer(ctx, p, begun, &Wrong{Reason: "the principal changed while it signed in", Who: proof.Caller.Principal}, guard.Standing{})
+	}
+	if err != nil {
+		return Signed{}, err
+	}
+	return Signed{token, x, x.Caller(p.Address, p.Door, p.Request)}, nil
+}
+
+// prove runs a method behind the lock-out and answers failures late and alike.
+func (s *Service) prove(ctx context.Context, p Presented) (Proof, error) {
+	begun := s.Now()
+	m, _ := s.method(p.Kind)
+	proof, standing, err := s.attempt(ctx, p, m)
+	var wrong *Wrong
+	switch {
+	case err == nil:
+		s.count(p.Kind, "ok")
+		return proof, nil
+	case errors.As(err, &wrong):
+		return Proof{}, s.answer(ctx, p, begun, wrong, standing)
+	case errors.Is(err, secret.ErrBusy) || fault.Is(err, fault.Limited):
+		s.count(p.Kind, "busy")
+	default:
+		s.count(p.Kind, "error")
+	}
+	return Proof{}, err
+}
+
+// method finds the method of a kind that begins sessions.
+func (s *Service) method(of Kind) (Method, bool) {
+	switch of {
+	case Password:
+		return passwords{s}, true
+	case AppSecret:
+		return appSecrets{s}, true
+	}
+	m, ok := s.Methods[of]
+	return m, ok
+}
+
+// attempt looks at what was presented unless it must not be looked at, and counts the outcome.
+func (s *Service) attempt(ctx context.Context, p Presented, m Method) (Proof, guard.Standing, error) {
+	who, err := s.who(ctx, p)
+	if err != nil {
+		return Proof{}, guard.Standing{}, err
+	}
+	leave, err := s.enter(ctx, who)
+	if err != nil {
+		return Proof{}, guard.Standing{}, err
+	}
+	defer leave()
+	standing, err := s.Lockout.Stands(ctx, who)
+	if err != nil {
+		return Proof{}, standing, err
+	}
+	if standing.Refused(who) { // neither hashed nor counted (rule W13)
+		return Proof{}, standing, &Wrong{Reason: refusal(standing)}
+	}
+	proof, err := m.Prove(ctx, p)
+	var wrong *Wrong
+	if errors.As(err, &wrong) {
+		after, failErr := s.Lockout.Fail(ctx, who)
+		if failErr != nil {
+			return Proof{}, after, failErr
+		}
+		return Proof{}, after, err
+	}
+	if err != nil {
+		return Proof{}, standing, err
+	}
+	return proof, standing, s.Lockout.Succeed(ctx, who, standing)
+}
+
+func refusal(at guard.Standing) string {
+	if at.BackOff {
+		return "backing off after failures; nothing was looked at"
+	}
+	return "a CAPTCHA is due after failures; nothing was looked at"
+}
+
+// enter bounds how many attempts on one name are under way. Applications need no such bound: nobody finds
+// 512 random bits by trying.
+func (s *Service) enter(ctx context.Context, who guard.Who) (func(), error) {
+	if who.Program != "" || s.Gate == nil {
+		return func() {}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.QueueWait)
+	defer cancel()
+	leave, err := s.Gate.Enter(ctx, who.Name)
+	if err != nil {
+		return nil, fault.Wrap(fault.Limited, secret.ErrBusy.Text, errors.Join(secret.ErrBusy, err))
+	}
+	return leave, nil
+}
+
+// answer records why an attempt failed and tells, not before its time, that it did.
+func (s *Service) answer(ctx context.Context, p Presented, begun time.Time, why *Wrong, at guard.Standing) error {
+	outcome := "failed"
+	if at.BackOff || at.CaptchaDue {
+		outcome = "refused"
+	}
+	s.count(p.Kind, outcome)
+	answer := error(&Failed{CaptchaDue: at.CaptchaDue})
+	if err := s.recordWrong(ctx, p, why, at); err != nil {
+		answer = errors.Join(answer, fmt.Errorf("record refusal: %w", err)) // told the same, logged with the cause
+	}
+	s.wait(ctx, s.MinFailure-s.Now().Sub(begun))
+	return answer
+}
+
+// recordWrong writes the true reason, folded with others like it. What a stranger typed as a name is not written: it
+// may be a password in the wrong place.
+func (s *Service) recordWrong(ctx context.Context, p Presented, why *Wrong, at guard.Standing) error {
+	now := s.Now()
+	on := access.Resource{Kind: string(why.Who.Kind), ID: why.Who.ID}
+	if why.Who.ID == "" {
+		on = access.Resource{Kind: string(p.Kind)}
+	}
+	e := access.NobodyAt(p.Address, p.Door, now).Event(now, actionLogin+access.Action(p.Kind), on, audit.Refused)
+	e.Actor.Name, e.Object.Name, e.Reason = why.Who.Name, why.Who.Name, why.Reason
+	if at.Locked {
+		lock := access.NobodyAt(p.Address, p.Door, now).Event(now, actionLock, on, audit.Done)
+		lock.Object.Name, lock.Reason = why.Who.Name, "too many failed sign-ins"
+		if err := s.Audit.Record(ctx, lock); err != nil {
+			return err
+		}
+	}
+	return s.Audit.Refuse(ctx, e)
+}
+
+// actionLock records that a name, or a program at an address, has failed too often.
+const actionLock access.Action = "guard.lock"
+
+func (s *Service) count(kind Kind, outcome string) {
+	if s.OnAttempt != nil {
+		s.OnAttempt(kind, outcome)
+	}
+}
+
+// wait lets time pass, less when the caller goes away.
+func (s *Service) wait(ctx context.Context, d time.Duration) {
+	switch {
+	case d <= 0:
+	case s.Wait != nil:
+		s.Wait(ctx, d)
+	default:
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+	}
+}
