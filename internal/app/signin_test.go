@@ -3,7 +3,6 @@ package app_test
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -50,7 +49,7 @@ func serve(t *testing.T) (*app.Server, config.Config, *clock) {
 		t.Fatal(err)
 	}
 	turned := &clock{now: time.Now()}
-	options := app.Options{Version: "test", Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: turned.Now}
+	options := app.Options{Version: "test", Log: slog.New(slog.DiscardHandler), Now: turned.Now}
 	h, err := app.Migrate(t.Context(), c, options)
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +118,7 @@ func TestSessions_end_here_at_once_and_elsewhere_soon(t *testing.T) {
 	if err := check(t, s.House, in); err != nil {
 		t.Fatal(err)
 	}
-	other, err := app.Open(ctx, c, app.Options{Version: "test", Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: turned.Now})
+	other, err := app.Open(ctx, c, app.Options{Version: "test", Log: slog.New(slog.DiscardHandler), Now: turned.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

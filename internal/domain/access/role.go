@@ -34,8 +34,10 @@ var grants = []struct {
 }{
 	{Licensed, InstallationKind, nil},
 	{ProjectCreator, InstallationKind, []Action{ProjectCreate}},
-	{Admin, InstallationKind, []Action{UserCreate, UserRead, UserUpdate, "project.*", "keyproof.*", "token.*", "webhook.*", AccessGrant, AccessRevoke,
-		"account.*", "group.*", "application.*", SessionRead, SessionEnd, GuardUnlock}},
+	{Admin, InstallationKind, []Action{
+		UserCreate, UserRead, UserUpdate, "project.*", "keyproof.*", "token.*", "webhook.*", AccessGrant, AccessRevoke,
+		"account.*", "group.*", "application.*", SessionRead, SessionEnd, GuardUnlock,
+	}},
 	{SysAdmin, InstallationKind, []Action{"*"}},
 
 	{AccountAuditor, AccountKind, []Action{AccountRead, UserRead, GroupRead, ApplicationRead}},

@@ -75,8 +75,11 @@ func TestStart(t *testing.T) {
 		_, app, err := w.Start(t.Context(), w.who(access.Application, "ci"), session.New{State: session.Active})
 		is(t, err, nil)
 		for _, x := range []struct{ got, want int }{
-			{user.ExpiresIn(w.clock), 86400}, {pending.ExpiresIn(w.clock), 86400}, {app.ExpiresIn(w.clock), 600},
-			{app.ExpiresIn(w.clock.Add(24*time.Hour - 5*time.Second)), 5}, {app.ExpiresIn(w.clock.Add(48 * time.Hour)), 0},
+			{user.ExpiresIn(w.clock), 86400},
+			{pending.ExpiresIn(w.clock), 86400},
+			{app.ExpiresIn(w.clock), 600},
+			{app.ExpiresIn(w.clock.Add(24*time.Hour - 5*time.Second)), 5},
+			{app.ExpiresIn(w.clock.Add(48 * time.Hour)), 0},
 		} {
 			if x.got != x.want {
 				t.Errorf("%d, want %d", x.got, x.want)
