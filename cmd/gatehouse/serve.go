@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -48,11 +49,17 @@ func (c *serveCommand) Run(ctx context.Context, p *process) error {
 	ctx, release := untilSignal(ctx)
 	defer release()
 	h, err := app.Migrate(ctx, settings, app.Options{Version: version, Log: log})
+	if stopped(ctx, err) {
+		return nil
+	}
 	if err != nil {
 		return failed("serve", err, "check --data and --database")
 	}
 	defer h.Close()
 	s, err := h.Listen(ctx)
+	if stopped(ctx, err) {
+		return nil
+	}
 	if err != nil {
 		return failed("serve", err, "check the addresses, certificates and data directory")
 	}
@@ -62,6 +69,11 @@ func (c *serveCommand) Run(ctx context.Context, p *process) error {
 		return failed("serve", err, "the log above says more")
 	}
 	return nil
+}
+
+// stopped reports whether something failed only because the process was told to stop.
+func stopped(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && errors.Is(err, context.Canceled)
 }
 
 func newLog(w io.Writer, c config.Config) *slog.Logger {
@@ -113,7 +125,11 @@ func announce(log *slog.Logger, s *app.Server) {
 
 // showPassword shows the first administrator's generated password. It is no log line: logs are kept.
 func (p *process) showPassword(s *app.Server) {
+	kept := filepath.Join(s.Config.Data, "initial-password")
 	if s.Password.Empty() {
+		if _, err := os.Stat(kept); err == nil {
+			p.note("the first administrator's password is still in %s; change it with gatehouse user set-password admin --password-stdin", kept)
+		}
 		return
 	}
 	fmt.Fprintf(p.err, "\n"+
@@ -122,7 +138,7 @@ func (p *process) showPassword(s *app.Server) {
 		"    password  %s\n\n"+
 		"  It is shown this once and kept in %s\n"+
 		"  until it is changed: gatehouse user set-password admin --password-stdin\n\n",
-		s.Password.Reveal(), filepath.Join(s.Config.Data, "initial-password"))
+		s.Password.Reveal(), kept)
 }
 
 type migrateCommand struct{ Place }
@@ -133,12 +149,9 @@ func (c *migrateCommand) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	before, newest, err := app.SchemaVersion(ctx, settings)
+	before, _, err := app.SchemaVersion(ctx, settings)
 	if err != nil {
 		return failed("migrate", err, "check --data and --database")
-	}
-	if before > newest && newest > 0 {
-		return fmt.Errorf("migrate: the database has schema version %d, newer than this program's %d; use the newer gatehouse", before, newest)
 	}
 	h, err := app.Migrate(ctx, settings, app.Options{Version: version, Log: newLog(p.err, settings)})
 	if err != nil {

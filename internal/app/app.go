@@ -140,19 +140,28 @@ func (h *House) openDatabase(ctx context.Context, migrate bool) error {
 		return err
 	}
 	h.DB = &store.DB{Engine: engine, Observe: h.metrics.observeStore}
+	have, newest, err := engine.SchemaVersion(ctx)
+	if err != nil {
+		return fmt.Errorf("read schema version: %w", err)
+	}
+	if err := notNewer(have, newest); err != nil { // not even migrations may touch it
+		return err
+	}
 	if migrate {
 		if err := engine.Migrate(ctx); err != nil {
 			return fmt.Errorf("migrate database: %w", err)
 		}
 		return nil
 	}
-	have, newest, err := engine.SchemaVersion(ctx)
-	switch {
-	case err != nil:
-		return fmt.Errorf("read schema version: %w", err)
-	case have < newest:
+	if have < newest {
 		return fmt.Errorf("the database has schema version %d and this program needs %d; stop the server and run `gatehouse migrate`", have, newest)
-	case have > newest:
+	}
+	return nil
+}
+
+// notNewer refuses a schema that a newer program made: what it means is not known here.
+func notNewer(have, newest int64) error {
+	if have > newest {
 		return fmt.Errorf("the database has schema version %d, newer than this program's %d; use the newer gatehouse", have, newest)
 	}
 	return nil
@@ -169,48 +178,69 @@ func (h *House) engine(ctx context.Context, migrate bool) (store.Engine, error) 
 	return sqlite.Open(ctx, sqlite.Options{Path: path, BusyTimeout: h.Config.Store.BusyTimeout})
 }
 
-// openKeys opens the keyset with the master key. At the first start it makes both.
+// openKeys opens the keyset with the master key. At the first start it makes both; a database that has
+// a keyset already gets no new master key, which could not open it.
 func (h *House) openKeys(ctx context.Context, first bool) error {
-	master, err := h.masterKey(first)
+	keysets := store.Keysets{DB: h.DB}
+	k, err := keysets.Current(ctx)
+	if err != nil && (!first || !isNotFound(err)) {
+		return fmt.Errorf("read keyset: %w", err)
+	}
+	isNew := err != nil
+	master, err := h.masterKey(isNew)
 	if err != nil {
 		return err
 	}
-	keysets := store.Keysets{DB: h.DB}
-	k, err := keysets.Current(ctx)
-	if isNotFound(err) && first {
-		wrapped, wrapErr := secret.NewKeyset(master)
-		if wrapErr != nil {
-			return wrapErr
+	if isNew {
+		wrapped, err := secret.NewKeyset(master)
+		if err != nil {
+			return err
 		}
-		k, err = keysets.InsertFirst(ctx, store.Keyset{Wrapped: wrapped, MasterKey: master.ID(), Created: h.Now()})
-	}
-	if err != nil {
-		return fmt.Errorf("read keyset: %w", err)
+		if k, err = keysets.InsertFirst(ctx, store.Keyset{Wrapped: wrapped, MasterKey: master.ID(), Created: h.Now()}); err != nil {
+			return fmt.Errorf("insert keyset: %w", err)
+		}
 	}
 	if k.MasterKey != master.ID() {
-		return fmt.Errorf("the database was sealed with master key %s, but the key given is %s; give the right one", k.MasterKey, master.ID())
+		return fmt.Errorf("the database was sealed with master key %s, but %s holds key %s; give the right one", k.MasterKey, h.masterKeyPlace(), master.ID())
 	}
 	h.Sealer, err = secret.OpenKeyset(master, k.Wrapped)
 	return err
 }
 
+// masterKeyPlace says where the master key comes from.
+func (h *House) masterKeyPlace() string {
+	switch {
+	case !h.Config.MasterKey.Empty():
+		return "GATEHOUSE_MASTER_KEY"
+	case h.Config.MasterKeyFile != "":
+		return h.Config.MasterKeyFile
+	default:
+		return filepath.Join(h.Config.Data, "master.key")
+	}
+}
+
 // masterKey reads the master key from where the operator put it, or from the data directory, where
 // the first start makes it.
 func (h *House) masterKey(first bool) (secret.MasterKey, error) {
-	switch {
-	case !h.Config.MasterKey.Empty():
-		return secret.ParseMasterKey(h.Config.MasterKey.Reveal())
-	case h.Config.MasterKeyFile != "":
-		return secret.ReadMasterKeyFile(h.Config.MasterKeyFile)
+	if !h.Config.MasterKey.Empty() {
+		master, err := secret.ParseMasterKey(h.Config.MasterKey.Reveal())
+		if err != nil {
+			err = fmt.Errorf("read GATEHOUSE_MASTER_KEY: %w", err)
+		}
+		return master, err
 	}
-	path := filepath.Join(h.Config.Data, "master.key")
-	if first {
+	path := h.masterKeyPlace()
+	if first && h.Config.MasterKeyFile == "" {
 		master, err := secret.CreateMasterKeyFile(path)
 		if !errors.Is(err, secret.ErrMasterKeyExists) {
 			return master, err
 		}
 	}
-	return secret.ReadMasterKeyFile(path)
+	master, err := secret.ReadMasterKeyFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		err = fmt.Errorf("there is no master key in %s; put the one back with which the database was sealed", path)
+	}
+	return master, err
 }
 
 // build makes the services. Each is a struct whose fields are all it needs.

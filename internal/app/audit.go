@@ -43,8 +43,8 @@ func OpenAuditSource(ctx context.Context, c config.Config) (_ *AuditSource, err 
 		return nil, fmt.Errorf("read schema version: %w", err)
 	case have == 0:
 		return nil, errors.New("the database is empty; name the data directory of a server that has run")
-	case have > newest:
-		return nil, fmt.Errorf("the database has schema version %d, newer than this program's %d; use the newer gatehouse", have, newest)
+	case notNewer(have, newest) != nil:
+		return nil, notNewer(have, newest)
 	}
 	keys, err := store.Audit{DB: s.db}.Keys(ctx)
 	if err != nil {

@@ -98,14 +98,19 @@ func (s *Server) proxyPolicy(o proxyproto.ConnPolicyOptions) (proxyproto.Policy,
 }
 
 func (s *Server) listenHTTP(ctx context.Context) error {
-	handler, err := s.handler()
-	if err != nil {
-		return err
-	}
+	var err error
 	if s.httpListener, err = s.listen(ctx, s.Config.HTTP); err != nil {
 		return err
 	}
 	s.HTTP = s.httpListener.Addr()
+	if u := *s.Config.PublicURL; u.Port() == "0" {
+		u.Host = net.JoinHostPort(u.Hostname(), portOf(s.HTTP))
+		s.Config.PublicURL = &u
+	}
+	handler, err := s.handler()
+	if err != nil {
+		return err
+	}
 	s.http = api.NewServer(handler, s.Log)
 	if s.Config.ServesTLS() {
 		if err := s.useTLS(); err != nil {
@@ -123,6 +128,12 @@ func (s *Server) listenHTTP(ctx context.Context) error {
 	mux.Handle("GET /metrics", s.metrics.handler())
 	s.metricsHTTP = api.NewServer(mux, s.Log)
 	return nil
+}
+
+// portOf is the port that the system chose where port 0 was asked for.
+func portOf(a net.Addr) string {
+	_, port, _ := net.SplitHostPort(a.String()) // an address of a listener has a port
+	return port
 }
 
 func (s *Server) useTLS() error {
@@ -167,6 +178,9 @@ func (s *Server) listenSSH(ctx context.Context) error {
 		return err
 	}
 	s.SSH = s.sshListener.Addr()
+	if host, port, err := net.SplitHostPort(s.Config.PublicSSH); err == nil && port == "0" {
+		s.Config.PublicSSH = net.JoinHostPort(host, portOf(s.SSH))
+	}
 	s.ssh = s.sshDoor(keys)
 	s.metrics.gauge("gatehouse_ssh_unauthenticated", "SSH connections that have not authenticated yet.", s.ssh.Unauthenticated)
 	return nil

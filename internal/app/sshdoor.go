@@ -24,16 +24,14 @@ func (s *Server) sshDoor(keys []ssh.Signer) *sshd.Server {
 	}
 }
 
-// publicSSH is where people reach the SSH door. A port that was left to the system is known only now.
+// publicSSH is where people reach the SSH door.
 func (s *Server) publicSSH() (host string, port int) {
 	host, text, err := net.SplitHostPort(s.Config.PublicSSH)
+	if err == nil {
+		port, err = strconv.Atoi(text)
+	}
 	if err != nil {
 		panic("config let a bad public_ssh through: " + err.Error())
-	}
-	if port, err = strconv.Atoi(text); err != nil || port == 0 {
-		if tcp, ok := s.SSH.(*net.TCPAddr); ok {
-			port = tcp.Port
-		}
 	}
 	return host, port
 }
