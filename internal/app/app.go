@@ -27,6 +27,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/domain/token"
 	"github.com/gatehouse-project/gatehouse/internal/domain/webhook"
+	"github.com/gatehouse-project/gatehouse/internal/fault"
 	"github.com/gatehouse-project/gatehouse/internal/outbound"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 	"github.com/gatehouse-project/gatehouse/internal/store"
@@ -183,7 +184,7 @@ func (h *House) engine(ctx context.Context, migrate bool) (store.Engine, error) 
 func (h *House) openKeys(ctx context.Context, first bool) error {
 	keysets := store.Keysets{DB: h.DB}
 	k, err := keysets.Current(ctx)
-	if err != nil && (!first || !isNotFound(err)) {
+	if err != nil && (!first || !fault.Is(err, fault.NotFound)) {
 		return fmt.Errorf("read keyset: %w", err)
 	}
 	isNew := err != nil

@@ -12,7 +12,7 @@ import (
 const roomToGrow = 24 << 20
 
 // spareCollector keeps the garbage collector from running after every few MiB: the live heap of a quiet
-// server is that small, so under load a quarter of its time would go into collecting. A block that
+// server is that small, and under load collections would follow each other closely. A block that
 // nobody ever touches takes address space but no memory, and counts in the collector's goal. Once the
 // heap is large by itself, as with thousands of connections, the block would only let garbage lie, and
 // goes. Whoever sets GOGC has decided otherwise.

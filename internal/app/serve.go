@@ -303,9 +303,6 @@ func randomPassword() string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// isNotFound reports whether err says so itself, rather than being something unexpected.
-func isNotFound(err error) bool { return fault.Is(err, fault.NotFound) }
-
 // expected reports whether a failed database call was an answer rather than a failure.
 func expected(err error) bool {
 	return !fault.Is(err, fault.Internal) || store.Absent(err) || store.ViolatesKind(err, store.Unique) ||

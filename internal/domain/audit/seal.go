@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/gatehouse-project/gatehouse/internal/fault"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
 
@@ -105,7 +106,7 @@ type KeyStore interface {
 // start at the same moment end up with the same key.
 func OpenSigner(ctx context.Context, keys KeyStore, sealer *secret.Sealer, now time.Time) (Signer, error) {
 	k, err := keys.CurrentKey(ctx)
-	if isNotFound(err) {
+	if fault.Is(err, fault.NotFound) {
 		k, err = makeKey(ctx, keys, sealer, now)
 	}
 	if err != nil {

@@ -2,10 +2,7 @@ package audit
 
 import (
 	"context"
-	"errors"
 	"time"
-
-	"github.com/gatehouse-project/gatehouse/internal/fault"
 )
 
 // Store keeps events and seals.
@@ -103,11 +100,6 @@ func (s *Service) sealAll(ctx context.Context) {
 			return
 		}
 	}
-}
-
-func isNotFound(err error) bool {
-	var f *fault.Error
-	return errors.As(err, &f) && f.Kind == fault.NotFound
 }
 
 // Finish stores what is folded and seals everything that waits, so that a server that stopped in peace
