@@ -48,10 +48,16 @@ type Presented struct {
 	Request string // the request's id, for logs
 
 	Name    string          // who it claims to be
-	Account string          // of an application that is named by its name
+	Account string          // of an application that is named by its name or its ARN
 	Cookie  bool            // a session's token came as a cookie
 	States  []session.State // which sessions the door takes; nil is active ones alone
 	Solved  bool            // a right CAPTCHA came along
+
+	Provider    [16]byte          // handle of the provider that vouches
+	State       string            // the flow that it belongs to, where the caller knows it
+	Region      string            // of AWS
+	Headers     map[string]string // of a request signed for AWS
+	Certificate []byte            // the client's certificate, DER, where the connection proved one
 }
 
 // What refusals are called in the audit log.
