@@ -57,7 +57,7 @@ func (s *Server) fortanix() *fortanix.Dialect {
 	s.Login.Methods = fortanix.Methods()
 	return &fortanix.Dialect{
 		Login: s.Login, Sessions: s.Sessions, Access: s.Access, Users: s.Users, Accounts: s.Accounts, Groups: s.Groups, Apps: s.Apps,
-		PublicURL: s.Config.PublicURL, BodyWait: bodyWait, FreshFor: s.Config.Auth.Fresh, Now: s.Now,
+		Cookies: s.cookies(), BodyWait: bodyWait, FreshFor: s.Config.Auth.Fresh, Now: s.Now,
 		Ready: func(ctx context.Context) error {
 			if reasons := s.ready.check(ctx); len(reasons) > 0 {
 				return errors.New(strings.Join(reasons, "; "))
@@ -65,4 +65,9 @@ func (s *Server) fortanix() *fortanix.Dialect {
 			return nil
 		},
 	}
+}
+
+// cookies are the same at every door.
+func (s *Server) cookies() api.Cookies {
+	return api.Cookies{PublicURL: s.Config.PublicURL, Origins: s.Config.PublicOrigins}
 }

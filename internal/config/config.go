@@ -29,6 +29,8 @@ type Config struct {
 	PublicSSH string        // host:port where people reach SSH
 	Metrics   string        // address of a listener for /metrics alone; "" is none
 
+	PublicOrigins []string // whose pages may use a browser's session, as browsers write them; empty: those of PublicURL
+
 	TLS struct{ Cert, Key string } // files; both or neither
 
 	TrustedProxies    []netip.Prefix // whose X-Forwarded-For counts

@@ -90,6 +90,22 @@ sshverify:
 	}
 }
 
+func TestPublicOrigins(t *testing.T) {
+	t.Parallel()
+	c := load(t, nil, nil, "public_origins: [https://gate.example.com, \"https://gate.example.com:8443\", \"http://localhost:8080\", \"http://[::1]:8080\"]\n")
+	if len(c.PublicOrigins) != 4 || c.PublicOrigins[1] != "https://gate.example.com:8443" {
+		t.Errorf("%q", c.PublicOrigins)
+	}
+	for _, wrong := range []string{
+		"http://gate.example.com", "https://gate.example.com/", "https://Gate.example.com", "HTTPS://gate.example.com", "https://gate.example.com:443", "http://localhost:80", "https://gate.example.com:",
+		"https://u@gate.example.com", "https://gate.example.com?", "gate.example.com", "https://", "null", "*", "ftp://gate.example.com",
+	} {
+		if _, err := config.Load(nil, []string{"GATEHOUSE_PUBLIC_ORIGINS=" + wrong}, ""); err == nil {
+			t.Errorf("%q is taken", wrong)
+		}
+	}
+}
+
 func TestAllMistakesAtOnce(t *testing.T) {
 	t.Parallel()
 	file := write(t, "htpp: x\nauth_timeout: 3\nssh: {auth_timeout: soon}\nlog: {format: xml}\n")

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -43,6 +44,7 @@ func table() []Setting {
 		{"http", "http", "host:port", "127.0.0.1:8080", "Address of the HTTP listener. Port 0 takes a free one.", address(func(c *Config) *string { return &c.HTTP })},
 		{"ssh", "ssh", "host:port", "127.0.0.1:2222", "Address of the SSH listener. In a file with an `ssh:` section write it as `ssh.listen`.", address(func(c *Config) *string { return &c.SSH })},
 		{"public_url", "public-url", "URL", "", "Where browsers and callers reach the HTTP listener. Empty: `localhost` with the listener's port.", func(*Config, string) error { return nil }}, // read by derive
+		{"public_origins", "", "origins", "", "Whose pages may use the session of a browser, each `https://HOST[:PORT]`. Name that of the public URL too. Empty: it alone; on loopback `localhost` and `127.0.0.1` both.", origins(func(c *Config) *[]string { return &c.PublicOrigins })},
 		{"public_ssh", "public-ssh", "host:port", "", "Where people reach the SSH listener; shown in commands. Empty: `localhost` with the listener's port.", optional(address(func(c *Config) *string { return &c.PublicSSH }))},
 		{"tls.cert", "tls-cert", "file", "", "Certificate chain of the HTTP listener in PEM form. Without one, a listener that other machines reach makes its own.", text(func(c *Config) *string { return &c.TLS.Cert })},
 		{"tls.key", "tls-key", "file", "", "Private key of that certificate in PEM form.", text(func(c *Config) *string { return &c.TLS.Key })},
@@ -270,6 +272,26 @@ func hosts(at func(*Config) *[]string) reader {
 		}
 		return nil
 	}
+}
+
+// origins reads them as browsers write them in a header: anything else would never match.
+func origins(at func(*Config) *[]string) reader {
+	return func(c *Config, s string) error {
+		for _, item := range split(s) {
+			u, err := url.Parse(item)
+			if err != nil || item != u.Scheme+"://"+u.Host || !isOrigin(u) {
+				return fmt.Errorf("%q is not https://HOST[:PORT] in lower case without the default port; http:// is for loopback alone", item)
+			}
+			*at(c) = append(*at(c), item)
+		}
+		return nil
+	}
+}
+
+func isOrigin(u *url.URL) bool {
+	usual := map[string]string{"https": "443", "http": "80"}[u.Scheme]
+	return u.Host == strings.ToLower(u.Host) && u.Hostname() != "" && !strings.HasSuffix(u.Host, ":") && usual != "" && u.Port() != usual &&
+		(u.Scheme == "https" || loopbackHost(u.Hostname()))
 }
 
 func split(s string) []string {

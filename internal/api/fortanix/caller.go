@@ -2,10 +2,7 @@ package fortanix
 
 import (
 	"encoding/base64"
-	"net"
 	"net/http"
-	"net/url"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -53,7 +50,7 @@ func (d *Dialect) bySessionOrKey(r *http.Request) (access.Caller, error) {
 
 // byAnything is bySessionOrKey for doors where presenting nothing is fine too.
 func (d *Dialect) byAnything(r *http.Request) (access.Caller, error) {
-	_, hasCookie := d.cookie(r)
+	_, hasCookie := d.Cookies.Read(r)
 	if len(r.Header.Values("Authorization")) == 0 && !hasCookie {
 		by := access.NobodyAt(api.Remote(r.Context()), Name, d.Now())
 		by.Request = api.RequestID(r.Context())
@@ -70,8 +67,8 @@ func (d *Dialect) token(r *http.Request) (login.Presented, bool) {
 		p.Secret = secret.New(sent)
 		return p, ok
 	}
-	sent, ok := d.cookie(r)
-	p.Secret, p.Cookie = secret.New(sent), true
+	sent, ok := d.Cookies.Read(r)
+	p.Secret, p.Cookie = sent, true
 	return p, ok
 }
 
@@ -116,84 +113,4 @@ func credentials(r *http.Request, scheme string) (string, bool) {
 	}
 	word, rest, _ := strings.Cut(strings.TrimSpace(sent[0]), " ")
 	return strings.TrimLeft(rest, " "), strings.EqualFold(word, scheme)
-}
-
-// cookieName is the name of the session's cookie by public URL, "" where there can be none: a cookie that
-// travels in the open is anybody's (rule W12).
-func (d *Dialect) cookieName() string {
-	switch {
-	case d.PublicURL.Scheme == "https":
-		return "__Host-gatehouse"
-	case isLoopback(d.PublicURL.Hostname()):
-		return "gatehouse"
-	}
-	return ""
-}
-
-// cookie reads the session's cookie. Two are none: a neighbouring site may have set one of them.
-func (d *Dialect) cookie(r *http.Request) (string, bool) {
-	name := d.cookieName()
-	if name == "" {
-		return "", false
-	}
-	found := r.CookiesNamed(name)
-	if len(found) != 1 {
-		return "", false
-	}
-	return found[0].Value, true
-}
-
-// setCookie gives the browser the token, or takes it away with an empty one.
-func (d *Dialect) setCookie(w http.ResponseWriter, token secret.String) {
-	line := d.cookieName() + "=" + token.Reveal() + "; Path=/"
-	if token.Empty() {
-		line += "; Max-Age=0"
-	}
-	if d.PublicURL.Scheme == "https" {
-		line += "; Secure"
-	}
-	w.Header().Add("Set-Cookie", line+"; HttpOnly; SameSite=Lax")
-}
-
-// sameOrigin refuses requests by cookie that change something and did not begin at our own pages (rule W12).
-func (d *Dialect) sameOrigin(h api.Handler) api.Handler {
-	return func(w http.ResponseWriter, r *http.Request, by access.Caller) error {
-		if by.Cookie && !isSafe(r.Method) && !d.beganHere(r) {
-			return errOrigin
-		}
-		return h(w, r, by)
-	}
-}
-
-func isSafe(method string) bool {
-	return slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodOptions}, method)
-}
-
-// beganHere reports whether a browser says, or a program vouches, that the request began at our own pages.
-func (d *Dialect) beganHere(r *http.Request) bool {
-	if sent := r.Header.Values("Origin"); len(sent) > 0 {
-		return !d.foreign(r)
-	}
-	return r.Header.Get("Sec-Fetch-Site") == "same-origin" || r.Header.Get("X-Gatehouse-CSRF") == "1"
-}
-
-// foreign reports whether the request names an origin that is not ours.
-func (d *Dialect) foreign(r *http.Request) bool {
-	sent := r.Header.Values("Origin")
-	return len(sent) > 0 && (len(sent) > 1 || !slices.Contains(origins(d.PublicURL), sent[0]))
-}
-
-// origins are those of the public URL; on loopback localhost and 127.0.0.1 are one machine.
-func origins(public *url.URL) []string {
-	all := []string{public.Scheme + "://" + public.Host}
-	if host := public.Hostname(); host == "localhost" || host == "127.0.0.1" {
-		port := strings.TrimPrefix(public.Host, host)
-		all = []string{public.Scheme + "://localhost" + port, public.Scheme + "://127.0.0.1" + port}
-	}
-	return all
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -14,7 +14,6 @@ package fortanix
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/api"
@@ -34,11 +33,11 @@ type Dialect struct {
 	Groups   *identity.Groups
 	Apps     *identity.Applications
 
-	PublicURL *url.URL                        // where callers reach us: the cookie and the origins follow from it
-	Ready     func(ctx context.Context) error // says why the store cannot be reached
-	BodyWait  time.Duration                   // how long a request may take to arrive; 0 is for ever
-	FreshFor  time.Duration                   // how long ago people may have signed in who make a credential of a person
-	Now       func() time.Time                // for what is left of a session
+	Cookies  api.Cookies
+	Ready    func(ctx context.Context) error // says why the store cannot be reached
+	BodyWait time.Duration                   // how long a request may take to arrive; 0 is for ever
+	FreshFor time.Duration                   // how long ago people may have signed in who make a credential of a person
+	Now      func() time.Time                // for what is left of a session
 }
 
 // Name is the dialect's name among owners of paths, in logs and in the audit record.
@@ -96,7 +95,7 @@ func (d *Dialect) handle(h api.Handler) http.Handler { return d.behind(d.bySessi
 func (d *Dialect) handleStranger(h api.Handler) http.Handler { return d.behind(d.byAnything, h) }
 
 func (d *Dialect) behind(authenticate func(*http.Request) (access.Caller, error), h api.Handler) http.Handler {
-	return d.inTime(api.Adapter{Authenticate: authenticate, Fail: fail}.Handle(d.sameOrigin(h)))
+	return d.inTime(api.Adapter{Authenticate: authenticate, Fail: fail}.Handle(d.Cookies.Guard(h, errOrigin)))
 }
 
 // inTime bounds how long the body may take. It is set first: an unread body is waited for as well.

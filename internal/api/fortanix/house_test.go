@@ -61,7 +61,7 @@ func newHouse(t *testing.T, public string) *house {
 	at, err := url.Parse(public)
 	must(t, err)
 	h.build(openStore(t), newSealer(t))
-	h.dialect.PublicURL = at
+	h.dialect.Cookies = api.Cookies{PublicURL: at}
 	h.mux, err = api.Mount(h.dialect.Owner())
 	must(t, err)
 	h.Handler = &api.Door{Handler: h.mux, Log: slog.New(slog.DiscardHandler), Now: h.clock.Now}

@@ -111,8 +111,8 @@ func (s *street) build() {
 			Audit:    &audit.Service{Store: store.Audit{DB: db}, Now: now, Folder: audit.NewFolder(time.Minute)},
 		},
 		Sessions: sessions, Access: rights, Users: users, Accounts: accounts, Apps: apps,
-		Groups:    &identity.Groups{Store: store.Groups{DB: db}, Now: now, NewID: id},
-		PublicURL: &url.URL{Scheme: "http", Host: "localhost:8080"}, Ready: func(context.Context) error { return nil },
+		Groups:  &identity.Groups{Store: store.Groups{DB: db}, Now: now, NewID: id},
+		Cookies: api.Cookies{PublicURL: &url.URL{Scheme: "http", Host: "localhost:8080"}}, Ready: func(context.Context) error { return nil },
 		FreshFor: 10 * time.Minute, Now: now,
 	}
 }

@@ -31,7 +31,7 @@ func (d *Dialect) auth(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if transport == session.Cookie {
-		d.setCookie(w, in.Token)
+		d.Cookies.Set(w, in.Token)
 	}
 	return reply(w, d.answer(in.Token, in.Session))
 }
@@ -71,9 +71,9 @@ func (d *Dialect) transport(r *http.Request, body *object) (session.Transport, e
 		return "", body.wrong()
 	case !known || body.has("token_type") && body.optional("token_type") == "":
 		return "", invalid("token_type")
-	case transport == session.Cookie && d.cookieName() == "":
+	case transport == session.Cookie && !d.Cookies.Possible():
 		return "", errCookieHTTP
-	case transport == session.Cookie && d.foreign(r):
+	case transport == session.Cookie && d.Cookies.Foreign(r):
 		return "", errOrigin
 	}
 	return transport, nil
@@ -111,7 +111,7 @@ func (d *Dialect) terminate(w http.ResponseWriter, r *http.Request, by access.Ca
 		return err
 	}
 	if by.Cookie {
-		d.setCookie(w, secret.String{})
+		d.Cookies.Set(w, secret.String{})
 	}
 	return done(w)
 }
