@@ -33,7 +33,7 @@ func (w Webhooks) Send(ctx context.Context, r webhook.Request) webhook.Result {
 	request.Header = http.Header(r.Header).Clone()
 	response, err := w.Client.Do(request)
 	if err != nil {
-		return webhook.Result{Reason: reason(err)}
+		return webhook.Result{Reason: Reason(err)}
 	}
 	defer func() { _ = response.Body.Close() }() // what was read is all we want
 	answer, err := io.ReadAll(io.LimitReader(response.Body, keptAnswer))
@@ -45,14 +45,14 @@ func (w Webhooks) Send(ctx context.Context, r webhook.Request) webhook.Result {
 	case response.StatusCode < 200 || response.StatusCode > 299:
 		result.Reason = fmt.Sprintf("answered %d", response.StatusCode)
 	case err != nil && !errors.Is(err, io.EOF):
-		result.Reason = "the answer broke off: " + reason(err)
+		result.Reason = "the answer broke off: " + Reason(err)
 	}
 	return result
 }
 
-// reason says in a few words why a request failed. It never repeats the address, which may hold a
+// Reason says in a few words why a request failed. It never repeats the address, which may hold a
 // token, nor what the other side sent.
-func reason(err error) string {
+func Reason(err error) string {
 	var (
 		dns       *net.DNSError
 		unknown   x509.UnknownAuthorityError
