@@ -41,7 +41,8 @@ type Departure struct {
 	Form     url.Values // to post there; nil: go there
 	Flow     Flow
 
-	ClientID    string // OIDC: what a program adds to URL
+	Partial     string // OIDC: URL without response_type, client_id, redirect_uri and state, for a program that adds them itself
+	ClientID    string // OIDC: what such a program adds
 	RedirectURI string
 	Request     string // SAML: the AuthnRequest, base64
 }
@@ -52,6 +53,7 @@ type Return struct {
 	State    string // OIDC's state, or SAML's id of our request where the caller knows it
 	Response string // SAML, base64
 	Refused  string // OIDC's error, a word
+	Issuer   string // OIDC's iss (RFC 9207), "" where none came
 }
 
 // Step is one step of a test call, in the order they were taken.
