@@ -17,6 +17,8 @@ const (
 	LDAP ProviderKind = "ldap"
 	OIDC ProviderKind = "oidc"
 	SAML ProviderKind = "saml"
+
+	Draft ProviderKind = "none" // nothing yet: kept as it was given, never enabled; a change may give it another kind
 )
 
 // LinkPolicy says how somebody who comes from a provider for the first time becomes a user who is there already.
@@ -49,6 +51,8 @@ type ProviderSettings struct {
 	Domains []string   `json:"domains,omitempty"` // e-mail domains that discovery offers it to; none is all
 	Link    LinkPolicy `json:"link,omitempty"`
 	JIT     JIT        `json:"jit"`
+
+	Extra map[string]string `json:"extra,omitempty"` // what a wire keeps and shows back; nothing here reads it
 
 	LDAP *LDAPSettings `json:"ldap,omitempty"`
 	OIDC *OIDCSettings `json:"oidc,omitempty"`
