@@ -148,6 +148,13 @@ const (
 
 	GuardUnlock Action = "guard.unlock" // forget failed sign-ins of a name
 
+	FactorRead   Action = "factor.read"   // which second factors somebody has: one's own alone
+	FactorEnrol  Action = "factor.enrol"  // add or change one's own
+	FactorRemove Action = "factor.remove" // take one's own away
+	FactorCodes  Action = "factor.codes"  // make one's own recovery codes anew
+	FactorReset  Action = "factor.reset"  // take somebody else's away
+	FactorImport Action = "factor.import" // give somebody a security key that was enrolled elsewhere
+
 	Public Action = "public" // needs no right: health, documentation
 )
 

@@ -1,6 +1,8 @@
 package access
 
 import (
+	"context"
+	"slices"
 	"strings"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
@@ -36,17 +38,41 @@ var grants = []struct {
 	{ProjectCreator, InstallationKind, []Action{ProjectCreate}},
 	{Admin, InstallationKind, []Action{
 		UserCreate, UserRead, UserUpdate, "project.*", "keyproof.*", "token.*", "webhook.*", AccessGrant, AccessRevoke,
-		"account.*", "group.*", "application.*", SessionRead, SessionEnd, GuardUnlock,
+		"account.*", "group.*", "application.*", SessionRead, SessionEnd, GuardUnlock, FactorReset, FactorImport,
 	}},
 	{SysAdmin, InstallationKind, []Action{"*"}},
 
 	{AccountAuditor, AccountKind, []Action{AccountRead, UserRead, GroupRead, ApplicationRead}},
 	{AccountMember, AccountKind, nil},
-	{AccountAdministrator, AccountKind, []Action{AccountUpdate, AccountMembers, "group.*", "application.*"}},
+	{AccountAdministrator, AccountKind, []Action{AccountUpdate, AccountMembers, "group.*", "application.*", FactorReset}},
 
 	{ProjectReader, ProjectKind, []Action{ProjectRead, KeyproofRead}},
 	{ProjectWriter, ProjectKind, []Action{"keyproof.*"}},
 	{ProjectAdmin, ProjectKind, []Action{ProjectUpdate, "token.*", "webhook.*", AccessGrant, AccessRevoke}},
+}
+
+// Holds reports whether a subject has the role on the resource itself, or one that includes it.
+func (s *Service) Holds(ctx context.Context, who Subject, role Role, on Resource) (bool, error) {
+	bindings, err := s.Store.BindingsOf(ctx, who)
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(bindings, func(b Binding) bool { return b.Resource.is(on) && b.Role.includes(role) }), nil
+}
+
+// includes reports whether a role is the other, or stands above it among those of the same kind of resource.
+func (r Role) includes(other Role) bool {
+	kind, ok := r.kind()
+	seen := false
+	for _, g := range grants {
+		if g.kind == kind && g.role == other {
+			seen = true
+		}
+		if g.role == r {
+			return ok && seen
+		}
+	}
+	return false
 }
 
 // actions returns all scopes of the role, those of lesser roles of the same kind included.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/factor"
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
@@ -105,6 +106,16 @@ type Service struct {
 	Methods      map[Kind]Method // further ways that other rooms add
 	MinFailure   time.Duration   // no failed sign-in is answered sooner; 250 ms by default
 	QueueWait    time.Duration   // how long an attempt may wait for others of the same name; 10 s by default
+
+	Second              *factor.Service // second factors
+	Accounts            *identity.Accounts
+	Enforcement         string        // of whom a second factor is demanded: none, system-admins or all
+	MFAAfterSSO         bool          // who has enrolled a second factor proves it after OIDC and SAML too
+	RefuseEnrolledBasic bool          // a password with each request opens nobody who has a second factor, or must have one; true by default
+	ElevationFor        time.Duration // how long an elevation lasts after the last change of settings; 10 min
+	UnlockFor           time.Duration // how long the password opens the settings of second factors; 10 min
+	FreshFor            time.Duration // how long ago who makes a credential may have signed in (rule F14); 10 min
+	ElevationTries      int           // wrong proofs in a row that end a session; 5
 
 	// OnAttempt, where set, hears of every attempt with a password, a secret or a further method: ok, failed, refused, busy or error.
 	OnAttempt func(kind Kind, outcome string)

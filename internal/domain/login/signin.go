@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/factor"
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
@@ -26,6 +27,9 @@ type Method interface {
 type Proof struct {
 	Caller access.Caller
 	Stamp  string // the credential that was checked, as session.Store.Insert compares it
+
+	Provider    string // id of the identity provider that vouched; empty: none
+	Certificate []byte // SHA-256 of the client's certificate, to which a session is bound; nil: none
 }
 
 // Wrong says why an attempt is refused, for the audit log alone.
@@ -52,13 +56,28 @@ func (f *Failed) Unwrap() error { return ErrFailed }
 type Begin struct {
 	Transport session.Transport
 	UserAgent string
+	Target    string // where a browser goes afterwards; what SafeTarget makes of it counts
+	Talk      bool   // no session before the last factor: what waits for it is a conversation
 }
 
-// Signed is a sign-in that was let in.
+// Signed is a sign-in that was let in, as far as it got. While Pending is set nothing else is open yet: with Begin.Talk there is no
+// session at all, otherwise one that opens its next step alone.
 type Signed struct {
-	Token   secret.String // shown this once
+	Token   secret.String // shown this once; empty where the caller's bearer goes on
 	Session session.Session
 	Caller  access.Caller
+	Target  string // a path of ours
+
+	Pending  *Pending      // nil: complete
+	Recovery secret.String // the recovery key that an enrolment made, shown this once
+}
+
+// Pending is what a sign-in waits for.
+type Pending struct {
+	Enrol        bool              // a second factor must be enrolled; otherwise one must be proved
+	Conversation secret.String     // what names it; empty where a session does
+	Challenge    *factor.Challenge // for security keys; its devices may be none
+	Allowed      []factor.Kind     // what may prove it
 }
 
 // SignIn begins a session for what was presented: a password, the secret of an application or a further method. It reports what Authenticate reports.
@@ -78,7 +97,7 @@ func (s *Service) SignIn(ctx context.Context, p Presented, in Begin) (Signed, er
 	if err != nil {
 		return Signed{}, err
 	}
-	return Signed{token, x, x.Caller(p.Address, p.Door, p.Request)}, nil
+	return Signed{Token: token, Session: x, Caller: x.Caller(p.Address, p.Door, p.Request)}, nil
 }
 
 // prove runs a method behind the lock-out and answers failures late and alike.

@@ -89,7 +89,7 @@ func (s *Service) Elevate(ctx context.Context, by access.Caller, lasting time.Du
 		}
 		x.Elevated = time.Time{}
 		if lasting > 0 {
-			x.Elevated = now.Add(lasting)
+			x.Elevated, x.Tries = now.Add(lasting), 0
 		}
 		return x, nil
 	})

@@ -63,6 +63,7 @@ type Session struct {
 	Account   string // chosen by a user, an application's own; empty before a choice
 	State     State
 	Method    string // how the principal proved itself: password, app_secret
+	Provider  string // id of the identity provider that vouched; empty: none
 	Transport Transport
 
 	Created       time.Time
@@ -70,8 +71,12 @@ type Session struct {
 	LastUsed      time.Time // up to Grain behind
 	Idle          time.Duration
 	Deadline      time.Time // the session ends then, however busy it is; while pending, when the second factor is too late
-	Elevated      time.Time // until when it counts as fresh beyond Authenticated; zero is never
+	Elevated      time.Time // until when it counts as fresh beyond Authenticated, whatever its holder has enrolled; zero is never
+	Unlocked      time.Time // until when the settings of second factors are open by the password alone; zero is never
 	Ended         time.Time // zero while it lives
+
+	Tries       int    // wrong proofs in a row since the last right one
+	Certificate []byte // SHA-256 of the certificate that every request must present; nil: none
 
 	Address   string // where it began
 	UserAgent string // what began it, cut short
@@ -109,14 +114,27 @@ func (x Session) ExpiresIn(now time.Time) int {
 	return int(min(left/time.Second, math.MaxInt32))
 }
 
-// Caller is who acts by the session. Nothing but an active one makes a caller with rights.
+// everything is what an active session opens, as far as its principal may.
+var everything = []access.Action{"*"}
+
+// enrolling is what an enrol-only session opens: the holder's own second factors, and what leads to them.
+var enrolling = []access.Action{"factor.*", "session.*", access.UserRead}
+
+// Caller is who acts by the session. Nothing but an active one makes a caller with rights; an enrol-only one makes one
+// that may look at itself and set up its second factor.
 func (x Session) Caller(address netip.Addr, door, request string) access.Caller {
 	c := access.Caller{
 		Principal: x.Principal, Method: x.Method, At: x.Authenticated, Address: address, Door: door, Request: request,
 		Session: x.ID, Cookie: x.Transport == Cookie, Account: x.Account, Elevated: x.Elevated,
 	}
-	if x.State == Active {
-		c.Scopes = []access.Action{"*"}
+	if x.Unlocked.After(x.Elevated) {
+		c.Elevated = x.Unlocked
+	}
+	switch x.State {
+	case Active:
+		c.Scopes = everything
+	case EnrolOnly:
+		c.Scopes, c.Limit = enrolling, access.Resource{Kind: string(x.Principal.Kind), ID: x.Principal.ID}
 	}
 	return c
 }
@@ -212,6 +230,9 @@ type New struct {
 	Transport Transport // Bearer when empty
 	UserAgent string
 	Stamp     string // the credential that was checked, as Store.Insert compares it; empty is not compared
+
+	Provider    string // id of the identity provider that vouched; empty: none
+	Certificate []byte // SHA-256 of the certificate to which the session is bound; nil: none
 }
 
 const (
