@@ -104,8 +104,9 @@ var bans = []ban{
 		`import "net"; var c, err = net.Dial("tcp", "example.test:1")`,
 	},
 	{
-		"TLS and SSH dialers",
-		either(selectors("crypto/tls", "Dial", "DialWithDialer", "Dialer"), selectors("golang.org/x/crypto/ssh", "Dial")),
+		"TLS, SSH and LDAP dialers",
+		either(selectors("crypto/tls", "Dial", "DialWithDialer", "Dialer"), selectors("golang.org/x/crypto/ssh", "Dial"),
+			selectors("github.com/go-ldap/ldap/v3", "Dial", "DialTLS", "DialURL")),
 		[]string{"tests", "outbound"},
 		"W8: the address is checked after resolution, in one place",
 		`import "golang.org/x/crypto/ssh"; var c, err = ssh.Dial("tcp", "example.test:22", nil)`,

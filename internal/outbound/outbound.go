@@ -82,10 +82,16 @@ func (p Policy) control(_, address string, _ syscall.RawConn) error {
 // dial connects to an allowed address.
 func (p Policy) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	d := net.Dialer{Timeout: 10 * time.Second, Control: p.control}
-	if host, _, err := net.SplitHostPort(address); err == nil && slices.Contains(p.hosts, strings.ToLower(strings.TrimSuffix(host, "."))) {
+	if p.named(address) {
 		d.Control = nil // the operator named this very host
 	}
 	return d.DialContext(ctx, network, address)
+}
+
+// named says whether the operator excepted the host of an address by its name.
+func (p Policy) named(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && slices.Contains(p.hosts, strings.ToLower(strings.TrimSuffix(host, ".")))
 }
 
 // Client returns an HTTP client that obeys the policy.
