@@ -118,6 +118,7 @@ const (
 	UserRead     Action = "user.read"
 	UserUpdate   Action = "user.update"   // enable, disable, set password
 	UserPassword Action = "user.password" // change one's own password, with the old one
+	UserRename   Action = "user.rename"   // what one is called, for other people
 	AccessGrant  Action = "access.grant"  // give somebody a role
 	AccessRevoke Action = "access.revoke" // take it back
 

@@ -13,7 +13,9 @@ package identity
 
 import (
 	"context"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
@@ -46,7 +48,16 @@ type User struct {
 	Created       time.Time
 	Updated       time.Time
 	LastLogin     time.Time // zero is never; written by the store with each new session
+	Names         Names     // what people are called, for people
+	DisabledBy    string    // the provider whose re-check disabled the user; empty where a person did
 	AccountShut   bool      // the home account is disabled; read with the user, never written
+}
+
+// Names are what a user is called, for other people. Nothing is decided by them; each may be empty.
+type Names struct {
+	Display     string
+	First, Last string
+	Description string
 }
 
 // Shut says that the user may not sign in, nor go on (rule F12).
@@ -66,6 +77,7 @@ const (
 	actionUpdate = "user.update"
 
 	actionPassword = "user.password"
+	actionRename   = "user.rename"
 )
 
 // Authority is somebody who acts, bound to what they may do.
@@ -225,9 +237,30 @@ func (s *Service) SetDisabled(ctx context.Context, by Authority, id string, disa
 		what = "disabled"
 	}
 	return s.change(ctx, id, e.With("changed", what), Ending{Sessions: disabled}, func(u User) User {
-		u.Disabled = disabled
+		u.Disabled, u.DisabledBy = disabled, ""
 		return u
 	})
+}
+
+const maxNames = 4096 // bytes of one of Names
+
+// Rename changes what a user is called: one's own names, or anybody's with the right to change users. to is given the names as they are.
+func (s *Service) Rename(ctx context.Context, by Authority, id string, to func(Names) Names) error {
+	e, err := by.Authorize(ctx, actionRename, id)
+	if err != nil {
+		return hidden(err, ErrUnknown)
+	}
+	now := s.Now()
+	_, err = s.Store.Change(ctx, id, func(u User) (User, error) {
+		u.Names, u.Updated = to(u.Names), now
+		for _, name := range []string{u.Names.Display, u.Names.First, u.Names.Last, u.Names.Description} {
+			if len(name) > maxNames || !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
+				return u, fault.New(fault.Invalid, "a name has at most 4096 bytes of text")
+			}
+		}
+		return u, nil
+	}, Ending{}, e)
+	return err
 }
 
 func (s *Service) change(ctx context.Context, id string, e audit.Event, end Ending, to func(User) User) error {
