@@ -65,6 +65,8 @@ type House struct {
 	Apps     *identity.Applications
 	Sessions *session.Service
 	Lockout  *guard.Lockout
+	Once     guard.OnceStore
+	Captcha  *guard.Captcha
 	Projects *project.Service
 	Tokens   *token.Service
 	Failures *guard.Failures
@@ -285,6 +287,8 @@ func (h *House) buildSignIn() {
 	}
 	h.Lockout = guard.NewLockout(store.Guards{DB: h.DB}, now)
 	h.Lockout.CaptchaAfter = c.Auth.CaptchaAfter
+	h.Once = store.Once{DB: h.DB}
+	h.Captcha = &guard.Captcha{Sealer: h.Sealer, Once: h.Once, Now: now, Life: c.Auth.CaptchaLife}
 	h.Login = &login.Service{
 		Tokens: h.Tokens, Failures: h.Failures, Audit: h.Audit, Now: now,
 		Access: h.Access, Users: h.Users, Applications: h.Apps, Sessions: h.Sessions, Lockout: h.Lockout, Gate: &guard.Gate{Width: 4}, Hasher: h.hasher,

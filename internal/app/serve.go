@@ -19,6 +19,7 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"github.com/gatehouse-project/gatehouse/internal/api"
+	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
 	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
@@ -229,6 +230,7 @@ func (s *Server) startLoops(ctx context.Context, loops *sync.WaitGroup) {
 		s.Webhooks.Run, s.Keyproof.Sweep, s.Tokens.Run, s.Audit.Run, s.hear, spareCollector, s.Sessions.Sweep,
 		func(ctx context.Context) { s.Failures.Run(ctx, time.Minute) },
 		func(ctx context.Context) { s.Lockout.Run(ctx, time.Minute) },
+		func(ctx context.Context) { guard.SweepOnce(ctx, s.Once, s.Now, time.Minute) },
 		func(ctx context.Context) { s.Apps.Run(ctx, time.Minute) },
 	} {
 		loops.Go(func() { run(ctx) })

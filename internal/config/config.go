@@ -85,6 +85,7 @@ type Session struct {
 type Auth struct {
 	MinFailureMS int
 	CaptchaAfter int // failures of a name; 0 never asks
+	CaptchaLife  time.Duration
 	Fresh        time.Duration
 	HashParallel int // password hashes at a time; 0 is one for each processor
 	HashWait     time.Duration

@@ -76,6 +76,7 @@ func table() []Setting {
 		{"session.retention", "", "duration", "30d", "How long ended sessions are kept.", wait(func(c *Config) *time.Duration { return &c.Session.Retention })},
 		{"auth.min_failure_ms", "", "milliseconds", "250", "No failed sign-in is answered sooner, whatever the reason.", whole(func(c *Config) *int { return &c.Auth.MinFailureMS }, 0, 60_000)},
 		{"auth.captcha_after", "", "number", "0", "Failed sign-ins of a name after which a CAPTCHA is due; 0 never asks for one. Above 0 such a name stays shut for 24 quiet hours or until `gatehouse user unlock`, as this release has no CAPTCHA to solve.", whole(func(c *Config) *int { return &c.Auth.CaptchaAfter }, 0, maxInt)},
+		{"auth.captcha_life", "", "duration", "5m", "How long a CAPTCHA may be answered.", wait(func(c *Config) *time.Duration { return &c.Auth.CaptchaLife })},
 		{"auth.fresh", "", "duration", "10m", "How long ago people may have signed in when they make or change a credential of their own.", wait(func(c *Config) *time.Duration { return &c.Auth.Fresh })},
 		{"auth.hash_parallel", "", "number", "0", "Password hashes that run at a time, 19 MiB each; 0 is one for each processor.", whole(func(c *Config) *int { return &c.Auth.HashParallel }, 0, 1024)},
 		{"auth.hash_wait", "", "duration", "10s", "How long a sign-in may queue for its password hash before it is turned away.", wait(func(c *Config) *time.Duration { return &c.Auth.HashWait })},

@@ -62,7 +62,7 @@ func NewLockout(store LockoutStore, now func() time.Time) *Lockout {
 // freeFailures is how many failures a name or a program has before it backs off.
 const freeFailures = 5
 
-// Who is who tries to sign in, as far as it was said. Of Name and Program one is given.
+// Who is who tries to sign in, as far as it was said. Of Name and Program one is given; with neither the attempt is counted by its address alone.
 type Who struct {
 	Name    string // presented login name, folded
 	Program string // presented id of a program, or account and name
@@ -85,11 +85,14 @@ func (s Standing) Refused(w Who) bool { return s.BackOff || s.CaptchaDue && !w.S
 // Stands tells how things stand, before the secret is looked at. It counts nothing.
 func (l *Lockout) Stands(ctx context.Context, w Who) (Standing, error) {
 	now := l.Now()
-	own, err := l.Store.Record(ctx, w.key())
-	if err != nil {
-		return Standing{}, fmt.Errorf("read failed sign-ins: %w", err)
+	s := Standing{}
+	if !w.unnamed() {
+		own, err := l.Store.Record(ctx, w.key())
+		if err != nil {
+			return Standing{}, fmt.Errorf("read failed sign-ins: %w", err)
+		}
+		s = l.standing(own, w, now)
 	}
-	s := l.standing(own, w, now)
 	if w.Program != "" {
 		return s, nil
 	}
@@ -103,17 +106,10 @@ func (l *Lockout) Stands(ctx context.Context, w Who) (Standing, error) {
 // Fail counts an attempt whose secret was looked at and was wrong, and tells how things stand now.
 func (l *Lockout) Fail(ctx context.Context, w Who) (Standing, error) {
 	now := l.Now()
-	own, err := l.Store.Strike(ctx, w.key(), func(r Record) Record {
-		if l.isQuiet(r, now) {
-			r = Record{Since: now}
-		}
-		return r.struck(now)
-	})
+	s, err := l.strike(ctx, w, now)
 	if err != nil {
 		return Standing{}, fmt.Errorf("count failed sign-in: %w", err)
 	}
-	s := l.standing(own, w, now)
-	s.Locked = own.Count == l.firstLock(w)
 	if w.Program != "" {
 		return s, nil
 	}
@@ -127,6 +123,22 @@ func (l *Lockout) Fail(ctx context.Context, w Who) (Standing, error) {
 		return Standing{}, fmt.Errorf("count failed sign-in: %w", err)
 	}
 	return s.and(there.left(now, l.addressWait(there, now))), nil
+}
+
+// strike counts a failure under the attempt's own name.
+func (l *Lockout) strike(ctx context.Context, w Who, now time.Time) (Standing, error) {
+	if w.unnamed() {
+		return Standing{}, nil
+	}
+	own, err := l.Store.Strike(ctx, w.key(), func(r Record) Record {
+		if l.isQuiet(r, now) {
+			r = Record{Since: now}
+		}
+		return r.struck(now)
+	})
+	s := l.standing(own, w, now)
+	s.Locked = own.Count == l.firstLock(w)
+	return s, err
 }
 
 // Succeed forgets the failures of a name or program whose sign-in is complete. before is how things stood: where
@@ -225,6 +237,8 @@ func doubling(first time.Duration, step int, most time.Duration) time.Duration {
 	}
 	return min(first<<step, most)
 }
+
+func (w Who) unnamed() bool { return w.Name == "" && w.Program == "" }
 
 // key says under what the attempt is counted. What strangers write is hashed: it may be long, hold any byte, or be a
 // password that was typed in the wrong place.
