@@ -13,10 +13,10 @@ type Accounts struct{ DB *DB }
 
 var _ identity.AccountStore = Accounts{}
 
-const accountColumns = `c.id, c.name, c.disabled, c.created, c.updated`
+const accountColumns = `c.id, c.name, c.disabled, c.created, c.updated, c.require_factor`
 
 func accountFields(a *identity.Account) []any {
-	return []any{&a.ID, &a.Name, &a.Disabled, ScanTime(&a.Created), ScanTime(&a.Updated)}
+	return []any{&a.ID, &a.Name, &a.Disabled, ScanTime(&a.Created), ScanTime(&a.Updated), &a.RequireFactor}
 }
 
 func scanAccount(scan Scan) (identity.Account, error) {
@@ -83,8 +83,8 @@ func (s Accounts) Change(ctx context.Context, id string, decide func(identity.Ac
 		if is, err = decide(was); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE accounts SET name = $2, name_folded = $3, disabled = $4, updated = $5 WHERE id = $1`,
-			id, is.Name, identity.Fold(is.Name), is.Disabled, Micros(is.Updated))
+		_, err = tx.ExecContext(ctx, `UPDATE accounts SET name = $2, name_folded = $3, disabled = $4, updated = $5, require_factor = $6 WHERE id = $1`,
+			id, is.Name, identity.Fold(is.Name), is.Disabled, Micros(is.Updated), string(is.RequireFactor))
 		if err != nil {
 			return err
 		}

@@ -20,7 +20,7 @@ var _ session.Store = Sessions{}
 
 // selectSession reads sessions with what the principal is now.
 const selectSession = `SELECT s.id, s.digest, s.kind, s.principal, COALESCE(u.name, a.name, ''), s.account, s.state, s.method, s.transport,
-	s.created, s.authenticated, s.last_used, s.idle, s.deadline, s.elevated, s.ended, s.address, s.user_agent,
+	s.created, s.authenticated, s.last_used, s.idle, s.deadline, s.elevated, s.ended, s.address, s.user_agent, s.provider, s.unlocked, s.tries, s.certificate,
 	COALESCE(u.disabled, a.disabled, TRUE) OR COALESCE(home.disabled, TRUE) OR COALESCE(chosen.disabled, FALSE), COALESCE(a.addresses, '[]')
 	FROM sessions s
 	LEFT JOIN users u ON s.kind = 'user' AND u.id = s.principal
@@ -34,7 +34,7 @@ func scanSignedIn(scan Scan) (session.Session, error) {
 	var idle int64
 	err := scan(&x.ID, &digest, &x.Principal.Kind, &x.Principal.ID, &x.Principal.Name, &x.Account, &x.State, &x.Method, &x.Transport,
 		ScanTime(&x.Created), ScanTime(&x.Authenticated), ScanTime(&x.LastUsed), &idle, ScanTime(&x.Deadline), ScanTime(&x.Elevated), ScanTime(&x.Ended),
-		&x.Address, &x.UserAgent, &x.Shut, ScanJSON(&x.Networks))
+		&x.Address, &x.UserAgent, &x.Provider, ScanTime(&x.Unlocked), &x.Tries, &x.Certificate, &x.Shut, ScanJSON(&x.Networks))
 	copy(x.Digest[:], digest)
 	x.Idle = time.Duration(idle) * time.Microsecond
 	return x, err
@@ -47,19 +47,21 @@ func (s Sessions) Insert(ctx context.Context, x session.Session, stamp string, l
 			return err
 		}
 		old, err := All(ctx, tx, scanSignedIn, selectSession+` WHERE s.kind = $1 AND s.principal = $2 AND s.ended IS NULL
-			ORDER BY s.last_used DESC, s.id DESC LIMIT 100000 OFFSET $3`, string(x.Principal.Kind), x.Principal.ID, max(0, limit-1))
+			ORDER BY CASE WHEN s.state = 'pending' THEN 1 ELSE 0 END, s.last_used DESC, s.id DESC LIMIT 100000 OFFSET $3`, string(x.Principal.Kind), x.Principal.ID, max(0, limit-1))
 		if err != nil {
 			return err
 		}
-		for _, o := range old {
+		for _, o := range old { // those that wait go first: a password alone ends nobody's session
 			if err := endOne(ctx, tx, o.ID, x.Created, evict(o)); err != nil {
 				return err
 			}
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO sessions (id, digest, kind, principal, account, state, method, transport, created, authenticated,
-			last_used, idle, deadline, elevated, expires, address, user_agent) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
+			last_used, idle, deadline, elevated, expires, address, user_agent, provider, unlocked, tries, certificate)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)`,
 			x.ID, x.Digest[:], string(x.Principal.Kind), x.Principal.ID, x.Account, string(x.State), x.Method, string(x.Transport), Micros(x.Created), Micros(x.Authenticated),
-			Micros(x.LastUsed), x.Idle.Microseconds(), Micros(x.Deadline), NullMicros(x.Elevated), Micros(x.Expires()), x.Address, x.UserAgent)
+			Micros(x.LastUsed), x.Idle.Microseconds(), Micros(x.Deadline), NullMicros(x.Elevated), Micros(x.Expires()), x.Address, x.UserAgent,
+			x.Provider, NullMicros(x.Unlocked), x.Tries, x.Certificate)
 		if err != nil {
 			return err
 		}
@@ -67,14 +69,15 @@ func (s Sessions) Insert(ctx context.Context, x session.Session, stamp string, l
 	})
 }
 
-// noteLogin writes the last login of a principal who may still sign in with what was checked (rule F12).
+// noteLogin makes sure that the principal may still sign in with what was checked (rule F12), and writes their last login unless the second factor is
+// still due.
 func noteLogin(ctx context.Context, tx Tx, x session.Session, stamp string) (err error) {
 	var n int64
 	switch x.Principal.Kind {
 	case access.User:
-		n, err = Exec(ctx, tx, `UPDATE users SET last_login = $2 WHERE id = $1 AND NOT disabled AND ($3 OR password_hash = $4)
+		n, err = Exec(ctx, tx, `UPDATE users SET last_login = CASE WHEN $5 THEN last_login ELSE $2 END WHERE id = $1 AND NOT disabled AND ($3 OR password_hash = $4)
 			AND EXISTS (SELECT 1 FROM accounts c WHERE c.id = users.account AND NOT c.disabled)`,
-			x.Principal.ID, Micros(x.Created), stamp == "", stamp)
+			x.Principal.ID, Micros(x.Created), stamp == "", stamp, x.State == session.Pending)
 	case access.Application:
 		var digest []byte
 		if digest, err = hex.DecodeString(stamp); err != nil {
@@ -128,10 +131,15 @@ func (s Sessions) Change(ctx context.Context, id string, decide func(session.Ses
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE sessions SET digest = $2, account = $3, state = $4, authenticated = $5, last_used = $6, deadline = $7,
-			elevated = $8, expires = $9, ended = $10 WHERE id = $1`, id, is.Digest[:], is.Account, string(is.State), Micros(is.Authenticated), Micros(is.LastUsed),
-			Micros(is.Deadline), NullMicros(is.Elevated), Micros(is.Expires()), NullMicros(is.Ended))
+			elevated = $8, expires = $9, ended = $10, unlocked = $11, tries = $12 WHERE id = $1`, id, is.Digest[:], is.Account, string(is.State), Micros(is.Authenticated), Micros(is.LastUsed),
+			Micros(is.Deadline), NullMicros(is.Elevated), Micros(is.Expires()), NullMicros(is.Ended), NullMicros(is.Unlocked), is.Tries)
 		if err != nil {
 			return err
+		}
+		if was.State == session.Pending && is.State == session.Active {
+			if _, err := tx.ExecContext(ctx, `UPDATE users SET last_login = $2 WHERE id = $1`, is.Principal.ID, Micros(is.LastUsed)); err != nil {
+				return err
+			}
 		}
 		if err := tx.Notify(ctx, "session "+id); err != nil {
 			return err

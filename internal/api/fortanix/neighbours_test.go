@@ -408,7 +408,7 @@ func TestCreateUser_needs_a_fresh_sign_in(t *testing.T) {
 
 	by, err := s.dialect.Login.Authenticate(t.Context(), login.Presented{Kind: login.Session, Secret: secret.New(old), Accepts: []login.Kind{login.Session}})
 	s.must(err)
-	_, _, err = s.dialect.Login.Elevate(t.Context(), by, secret.New(phrase), 10*time.Minute)
+	_, _, err = s.dialect.Sessions.Elevate(t.Context(), by, 10*time.Minute)
 	s.must(err)
 	want("elevated", add("u3", old), "added")
 	s.pass(10 * time.Minute)(t)

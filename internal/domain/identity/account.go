@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -33,7 +34,19 @@ type Account struct {
 	Disabled bool   // nobody of it signs in
 	Created  time.Time
 	Updated  time.Time
+
+	RequireFactor RequireFactor // whose password it takes only together with a second factor
 }
+
+// RequireFactor says of which members of an account a second factor is demanded.
+type RequireFactor string
+
+// The demands.
+const (
+	NobodyMust         RequireFactor = ""
+	AdministratorsMust RequireFactor = "administrators"
+	EverybodyMust      RequireFactor = "all"
+)
 
 // AccountRole is what a member may do in an account. It is a role of package access on the account.
 type AccountRole string
@@ -190,6 +203,38 @@ func (s *Accounts) SetDisabled(ctx context.Context, by Authority, id string, dis
 		return a, nil
 	}, e.With("changed", what))
 	return err
+}
+
+// SetRequireFactor says of which members a second factor is demanded, from their next sign-in on.
+func (s *Accounts) SetRequireFactor(ctx context.Context, by Authority, id string, of RequireFactor) error {
+	if of != NobodyMust && of != AdministratorsMust && of != EverybodyMust {
+		return fault.Newf(fault.Invalid, "a second factor is demanded of nobody, of administrators or of all, not of %q", string(of))
+	}
+	e, err := by.AuthorizeOn(ctx, actionAccountUpdate, Target{Kind: kindAccount, ID: id})
+	if err != nil {
+		return err
+	}
+	now := s.Now()
+	_, err = s.Store.Change(ctx, id, func(a Account) (Account, error) {
+		a.RequireFactor, a.Updated = of, now
+		return a, nil
+	}, e.With("require_factor", string(of)))
+	return err
+}
+
+// Demands says that an account to which the user belongs demands a second factor of them, for package login alone.
+func (s *Accounts) Demands(ctx context.Context, user string) (bool, error) {
+	all, err := s.Store.OfUser(ctx, user)
+	return slices.ContainsFunc(all, func(j Joined) bool {
+		switch j.Account.RequireFactor {
+		case NobodyMust:
+			return false
+		case AdministratorsMust:
+			return j.Member.Role == Administrator
+		default:
+			return true
+		}
+	}), err
 }
 
 // Members lists the members of an account to whoever may read its users.

@@ -53,6 +53,8 @@ type Presented struct {
 	Cookie  bool            // a session's token came as a cookie
 	States  []session.State // which sessions the door takes; nil is active ones alone
 	Solved  bool            // a right CAPTCHA came along
+	// Solve, where set, checks the CAPTCHA that came along. It is asked only where one is due.
+	Solve func(ctx context.Context) (bool, error)
 
 	Provider    [16]byte          // handle of the provider that vouches
 	State       string            // the flow that it belongs to, where the caller knows it
@@ -125,7 +127,8 @@ type Service struct {
 
 // Authenticate returns the Caller that p stands for. What opens nothing is Unauthenticated: an API key may
 // be a *Blocked once its address has failed too often, a password or secret is a *Failed, a session a *session.Refusal, ErrPending or ErrEnrolFirst. A good key always passes, whatever its address did:
-// nobody finds 190 random bits by trying, so blocking keys would only hurt the neighbours. A full queue is secret.ErrBusy.
+// nobody finds 190 random bits by trying, so blocking keys would only hurt the neighbours. A full queue is secret.ErrBusy. A password opens nobody here
+// who has a second factor, or must have one (RefuseEnrolledBasic): that is a *Failed like any other.
 func (s *Service) Authenticate(ctx context.Context, p Presented) (access.Caller, error) {
 	if !slices.Contains(p.Accepts, p.Kind) {
 		return access.Caller{}, s.refuse(ctx, p, ErrNotAccepted)
@@ -136,11 +139,15 @@ func (s *Service) Authenticate(ctx context.Context, p Presented) (access.Caller,
 	case Session:
 		return s.bySession(ctx, p)
 	}
-	if _, ok := s.method(p.Kind); !ok {
+	m, ok := s.method(p.Kind)
+	if !ok {
 		return access.Caller{}, s.refuse(ctx, p, ErrNotAccepted)
 	}
-	proof, err := s.prove(ctx, p)
-	return proof.Caller, err
+	got, err := s.prove(ctx, p, alone{m, s})
+	if err != nil {
+		return access.Caller{}, err
+	}
+	return got.Caller, s.Lockout.Succeed(ctx, got.who, got.before)
 }
 
 func (s *Service) byAPIKey(ctx context.Context, p Presented) (access.Caller, error) {

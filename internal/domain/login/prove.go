@@ -1,12 +1,13 @@
 package login
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
@@ -23,11 +24,17 @@ type Hasher interface {
 	CheckNobody(ctx context.Context, password secret.String) error
 }
 
-// who says under what an attempt is counted. An application is counted as itself, by whatever name it was presented.
+// noName stands for what was presented as a name and can be none. No user is called that.
+const noName = "\x00"
+
+// who says under what an attempt is counted. An application is counted as itself, by whatever name it was presented; what a provider signed
+// about somebody whom nobody has named yet, by where it comes from alone.
 func (s *Service) who(ctx context.Context, p Presented) (guard.Who, error) {
 	w := guard.Who{Address: p.Address, Solved: p.Solved}
 	if p.Kind != AppSecret {
-		w.Name = identity.Login(p.Name)
+		if p.Name != "" || p.Kind == Password || p.Kind == LDAP {
+			w.Name = cmp.Or(identity.Login(p.Name), noName)
+		}
 		return w, nil
 	}
 	a, err := s.application(ctx, p)
@@ -165,6 +172,10 @@ func (s *Service) bySession(ctx context.Context, p Presented) (access.Caller, er
 	if err != nil {
 		return access.Caller{}, err
 	}
+	if why := bound(x, p.Certificate); why != "" {
+		w := &Wrong{Reason: why, Who: x.Principal}
+		return access.Caller{}, errors.Join(session.ErrInvalid, s.recordWrong(ctx, p, w, guard.Standing{}))
+	}
 	c := x.Caller(p.Address, p.Door, p.Request)
 	c.Cookie = p.Cookie
 	if x.State == session.Active && p.States == nil || slices.Contains(p.States, x.State) {
@@ -180,32 +191,51 @@ func (s *Service) bySession(ctx context.Context, p Presented) (access.Caller, er
 	return access.Caller{}, errors.Join(why, s.recordWrong(ctx, p, &Wrong{Reason: "the session is " + string(x.State), Who: x.Principal}, guard.Standing{}))
 }
 
+// bound returns why a session that is bound to a certificate does not go with this one, or "".
+func bound(x session.Session, certificate []byte) string {
+	if x.Certificate == nil {
+		return ""
+	}
+	sum := sha256.Sum256(certificate)
+	if len(certificate) == 0 || !secret.Equal(sum[:], x.Certificate) {
+		return "the session is bound to another certificate"
+	}
+	return ""
+}
+
 // ChangePassword gives the user who calls another password, once the old one is proved anew: wrong ones count as
 // failed sign-ins and are a *Failed. All of the user's sessions end but the one it came with.
 func (s *Service) ChangePassword(ctx context.Context, by access.Caller, old, fresh secret.String) error {
-	if err := s.proveAgain(ctx, by, old); err != nil {
+	u, err := s.self(ctx, by)
+	if err != nil {
+		return err
+	}
+	if err := s.proveAgain(ctx, by, u, old); err != nil {
 		return err
 	}
 	return s.Users.ReplacePassword(ctx, s.Access.For(by), fresh)
 }
 
-// Elevate makes the session of the user who calls fresh for a while, once the password is proved anew, as
-// ChangePassword does. A cookie's session gets a new token, which is returned.
-func (s *Service) Elevate(ctx context.Context, by access.Caller, password secret.String, lasting time.Duration) (secret.String, session.Session, error) {
-	if err := s.proveAgain(ctx, by, password); err != nil {
-		return secret.String{}, session.Session{}, err
+// self loads the user who calls. Programs and strangers are refused.
+func (s *Service) self(ctx context.Context, by access.Caller) (identity.User, error) {
+	u, err := s.Users.Self(ctx, s.Access.For(by))
+	if fault.Is(err, fault.NotFound) {
+		err = ErrForbidden
 	}
-	return s.Sessions.Elevate(ctx, by, lasting)
+	return u, err
 }
 
-func (s *Service) proveAgain(ctx context.Context, by access.Caller, password secret.String) error {
-	u, err := s.Users.Self(ctx, s.Access.For(by))
+// proveAgain checks the password of a user who is signed in, as a sign-in does. A user who has a second factor needs more than that to have
+// failures forgotten.
+func (s *Service) proveAgain(ctx context.Context, by access.Caller, u identity.User, password secret.String) error {
+	p := Presented{Kind: Password, Name: u.Email, Secret: password, Address: by.Address, Door: by.Door, Request: by.Request}
+	got, err := s.prove(ctx, p, passwords{s})
 	if err != nil {
-		if fault.Is(err, fault.NotFound) {
-			err = fault.New(fault.Denied, "This operation is forbidden")
-		}
 		return err
 	}
-	_, err = s.prove(ctx, Presented{Kind: Password, Name: u.Email, Secret: password, Address: by.Address, Door: by.Door, Request: by.Request})
-	return err
+	set, err := s.enrolled(ctx, u.ID)
+	if err != nil || set.Enrolled() {
+		return err
+	}
+	return s.Lockout.Succeed(ctx, got.who, got.before)
 }

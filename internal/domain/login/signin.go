@@ -1,6 +1,7 @@
 package login
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,8 @@ type Proof struct {
 type Wrong struct {
 	Reason string
 	Who    access.Principal // whom it was about, where they exist
+	unseen bool             // nothing was looked at, so nothing was counted
+	unread bool             // because no right CAPTCHA came along
 }
 
 func (w *Wrong) Error() string { return ErrFailed.Text + ": " + w.Reason }
@@ -45,7 +48,11 @@ func (w *Wrong) Unwrap() error { return ErrFailed }
 
 // Failed is an ErrFailed that says whether a CAPTCHA is due for the presented name, existing or not. It says the
 // same whatever went wrong.
-type Failed struct{ CaptchaDue bool }
+type Failed struct {
+	CaptchaDue bool
+	Unread     bool // nothing was looked at, as no right CAPTCHA came along
+	unseen     bool // as in Wrong
+}
 
 func (f *Failed) Error() string { return ErrFailed.Text }
 
@@ -80,44 +87,46 @@ type Pending struct {
 	Allowed      []factor.Kind     // what may prove it
 }
 
-// SignIn begins a session for what was presented: a password, the secret of an application or a further method. It reports what Authenticate reports.
+// passed is a first factor that was right.
+type passed struct {
+	Proof
+	who    guard.Who
+	before guard.Standing // how things stood for who
+}
+
+// SignIn begins a session for what was presented: a password, the secret of an application or a further method. Who has a second factor, or must have
+// one, gets what Signed.Pending says. It reports what Authenticate reports, and ErrUseLoginPage.
 func (s *Service) SignIn(ctx context.Context, p Presented, in Begin) (Signed, error) {
-	if _, ok := s.method(p.Kind); !ok || !slices.Contains(p.Accepts, p.Kind) {
+	m, ok := s.method(p.Kind)
+	if !ok || !slices.Contains(p.Accepts, p.Kind) {
 		return Signed{}, s.refuse(ctx, p, ErrNotAccepted)
 	}
 	begun := s.Now()
-	proof, err := s.prove(ctx, p)
+	got, err := s.prove(ctx, p, m)
 	if err != nil {
 		return Signed{}, err
 	}
-	token, x, err := s.Sessions.Start(ctx, proof.Caller, session.New{State: session.Active, Transport: in.Transport, UserAgent: in.UserAgent, Stamp: proof.Stamp})
-	if errors.Is(err, session.ErrChanged) { // shut out, or given another password, between the check and the session
-		return Signed{}, s.answer(ctx, p, begun, &Wrong{Reason: "the principal changed while it signed in", Who: proof.Caller.Principal}, guard.Standing{})
-	}
-	if err != nil {
-		return Signed{}, err
-	}
-	return Signed{Token: token, Session: x, Caller: x.Caller(p.Address, p.Door, p.Request)}, nil
+	return s.admit(ctx, p, got, in, begun)
 }
 
-// prove runs a method behind the lock-out and answers failures late and alike.
-func (s *Service) prove(ctx context.Context, p Presented) (Proof, error) {
+// prove runs a method behind the lock-out and answers failures late and alike. Failures that were counted before stay: only a complete
+// sign-in forgets them.
+func (s *Service) prove(ctx context.Context, p Presented, m Method) (passed, error) {
 	begun := s.Now()
-	m, _ := s.method(p.Kind)
-	proof, standing, err := s.attempt(ctx, p, m)
+	got, err := s.attempt(ctx, p, m)
 	var wrong *Wrong
 	switch {
 	case err == nil:
 		s.count(p.Kind, "ok")
-		return proof, nil
+		return got, nil
 	case errors.As(err, &wrong):
-		return Proof{}, s.answer(ctx, p, begun, wrong, standing)
+		return passed{}, s.answer(ctx, p, begun, wrong, got.before)
 	case errors.Is(err, secret.ErrBusy) || fault.Is(err, fault.Limited):
 		s.count(p.Kind, "busy")
 	default:
 		s.count(p.Kind, "error")
 	}
-	return Proof{}, err
+	return passed{}, err
 }
 
 // method finds the method of a kind that begins sessions.
@@ -132,37 +141,43 @@ func (s *Service) method(of Kind) (Method, bool) {
 	return m, ok
 }
 
-// attempt looks at what was presented unless it must not be looked at, and counts the outcome.
-func (s *Service) attempt(ctx context.Context, p Presented, m Method) (Proof, guard.Standing, error) {
+// attempt looks at what was presented unless it must not be looked at, and counts a failure. How things stand then comes with a *Wrong too.
+func (s *Service) attempt(ctx context.Context, p Presented, m Method) (passed, error) {
 	who, err := s.who(ctx, p)
 	if err != nil {
-		return Proof{}, guard.Standing{}, err
+		return passed{}, err
 	}
 	leave, err := s.enter(ctx, who)
 	if err != nil {
-		return Proof{}, guard.Standing{}, err
+		return passed{}, err
 	}
 	defer leave()
-	standing, err := s.Lockout.Stands(ctx, who)
+	standing, err := s.stands(ctx, p, &who)
 	if err != nil {
-		return Proof{}, standing, err
+		return passed{}, err
 	}
 	if standing.Refused(who) { // neither hashed nor counted (rule W13)
-		return Proof{}, standing, &Wrong{Reason: refusal(standing)}
+		return passed{before: standing}, &Wrong{Reason: refusal(standing), unseen: true, unread: standing.CaptchaDue && !who.Solved}
 	}
 	proof, err := m.Prove(ctx, p)
 	var wrong *Wrong
 	if errors.As(err, &wrong) {
 		after, failErr := s.Lockout.Fail(ctx, who)
-		if failErr != nil {
-			return Proof{}, after, failErr
-		}
-		return Proof{}, after, err
+		return passed{before: after}, cmp.Or(failErr, err)
 	}
-	if err != nil {
-		return Proof{}, standing, err
+	return passed{proof, who, standing}, err
+}
+
+// stands tells how things stand, and whether the CAPTCHA that came along is right where one is due.
+func (s *Service) stands(ctx context.Context, p Presented, who *guard.Who) (guard.Standing, error) {
+	standing, err := s.Lockout.Stands(ctx, *who)
+	if err != nil || !standing.CaptchaDue || who.Solved || p.Solve == nil {
+		return standing, err
 	}
-	return proof, standing, s.Lockout.Succeed(ctx, who, standing)
+	if who.Solved, err = p.Solve(ctx); err != nil || !who.Solved {
+		return standing, err
+	}
+	return s.Lockout.Stands(ctx, *who) // who has solved one waits less
 }
 
 func refusal(at guard.Standing) string {
@@ -172,10 +187,10 @@ func refusal(at guard.Standing) string {
 	return "a CAPTCHA is due after failures; nothing was looked at"
 }
 
-// enter bounds how many attempts on one name are under way. Applications need no such bound: nobody finds
-// 512 random bits by trying.
+// enter bounds how many attempts on one name are under way. What has no name needs no such bound: nobody finds
+// the secret of an application, or what a provider signs, by trying.
 func (s *Service) enter(ctx context.Context, who guard.Who) (func(), error) {
-	if who.Program != "" || s.Gate == nil {
+	if who.Name == "" || s.Gate == nil {
 		return func() {}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.QueueWait)
@@ -189,12 +204,16 @@ func (s *Service) enter(ctx context.Context, who guard.Who) (func(), error) {
 
 // answer records why an attempt failed and tells, not before its time, that it did.
 func (s *Service) answer(ctx context.Context, p Presented, begun time.Time, why *Wrong, at guard.Standing) error {
+	return s.tell(ctx, p, begun, why, at, &Failed{CaptchaDue: at.CaptchaDue, Unread: why.unread, unseen: why.unseen})
+}
+
+// tell is answer with an answer of the caller's choice.
+func (s *Service) tell(ctx context.Context, p Presented, begun time.Time, why *Wrong, at guard.Standing, answer error) error {
 	outcome := "failed"
 	if at.BackOff || at.CaptchaDue {
 		outcome = "refused"
 	}
 	s.count(p.Kind, outcome)
-	answer := error(&Failed{CaptchaDue: at.CaptchaDue})
 	if err := s.recordWrong(ctx, p, why, at); err != nil {
 		answer = errors.Join(answer, fmt.Errorf("record refusal: %w", err)) // told the same, logged with the cause
 	}

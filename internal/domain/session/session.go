@@ -164,7 +164,7 @@ func (r *Refusal) Unwrap() error { return ErrInvalid }
 // Store keeps sessions. Those that a method returns hold the principal's name, Shut and Networks as they are now.
 type Store interface {
 	// Insert adds x with e and notes the principal's last login, all or nothing. The principal's other living sessions
-	// beyond limit-1, the least recently used first, end, each with the event that evict makes of it. It reports ErrChanged when the principal is gone or
+	// beyond limit-1, pending ones and then the least recently used first, end, each with the event that evict makes of it. It reports ErrChanged when the principal is gone or
 	// disabled, or when stamp is not empty and is not what the principal's credential is now:
 	// a user's password hash, or an application's digest as hex.
 	Insert(ctx context.Context, x Session, stamp string, limit int, e audit.Event, evict func(Session) audit.Event) error

@@ -296,13 +296,36 @@ func TestCheck(t *testing.T) {
 
 func TestCaller_has_rights_by_an_active_session_alone(t *testing.T) {
 	t.Parallel()
-	for _, state := range []session.State{session.Pending, session.EnrolOnly, session.Terminated, ""} {
+	for _, state := range []session.State{session.Pending, session.Terminated, ""} {
 		if c := (session.Session{State: state}).Caller(here, "", ""); len(c.Scopes) > 0 {
 			t.Errorf("%q: %v", state, c.Scopes)
 		}
 	}
 	if c := (session.Session{State: session.Active}).Caller(here, "", ""); len(c.Scopes) != 1 {
 		t.Error("an active session gives no rights")
+	}
+}
+
+// Who must enrol may see to that, for themselves alone, whatever roles they hold.
+func TestCaller_of_an_enrol_only_session(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	for _, id := range []string{"dana", "root"} {
+		_, by := w.start(t, access.User, id, session.New{State: session.EnrolOnly})
+		own, other := access.Resource{Kind: access.UserKind, ID: id}, access.Resource{Kind: access.UserKind, ID: "other"}
+		for _, do := range []access.Action{access.UserRead, access.FactorRead, access.FactorEnrol, access.FactorCodes, access.SessionEnd} {
+			is(t, w.Service.Access.Require(t.Context(), by, do, own), nil)
+			if err := w.Service.Access.Require(t.Context(), by, do, other); !fault.Is(err, fault.Denied) {
+				t.Errorf("%s: %s of somebody else: %v", id, do, err)
+			}
+		}
+		for _, do := range []access.Action{access.UserCreate, access.UserUpdate, access.UserPassword, access.TokenIssue, access.AccountRead, access.AccessGrant} {
+			for _, on := range []access.Resource{own, access.Installation} {
+				if err := w.Service.Access.Require(t.Context(), by, do, on); !fault.Is(err, fault.Denied) {
+					t.Errorf("%s: %s on %s: %v", id, do, on, err)
+				}
+			}
+		}
 	}
 }
 
