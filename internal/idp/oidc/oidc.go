@@ -21,6 +21,7 @@ package oidc
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/url"
@@ -61,9 +62,7 @@ func (f *Federation) Depart(ctx context.Context, p identity.Provider, flow *logi
 	if err != nil {
 		return login.Departure{}, over(ctx, err)
 	}
-	flow.State = secret.New(secret.Token(32))
-	flow.Nonce = secret.New(secret.Token(32))
-	flow.Verifier = secret.New(oauth2.GenerateVerifier())
+	begin(flow)
 	full, partial, err := f.addresses(doc, p.Settings.OIDC, flow)
 	if err != nil {
 		return login.Departure{}, err
@@ -71,6 +70,12 @@ func (f *Federation) Depart(ctx context.Context, p identity.Provider, flow *logi
 	return login.Departure{
 		Provider: p, URL: full, Partial: partial, Flow: *flow, ClientID: p.Settings.OIDC.ClientID, RedirectURI: f.RedirectURI,
 	}, nil
+}
+
+// begin gives a flow its secrets, 32 random bytes each.
+func begin(flow *login.Flow) {
+	random := func() secret.String { return secret.New(base64.RawURLEncoding.EncodeToString(secret.Bytes(32))) }
+	flow.State, flow.Nonce, flow.Verifier = random(), random(), secret.New(oauth2.GenerateVerifier())
 }
 
 // addresses builds the authorization URL, with and without what a program adds itself.

@@ -80,7 +80,8 @@ func (k *provider) tryKeys(ctx context.Context, doc document) login.Step {
 // tryAuthorization goes where a browser would be sent. Providers that know neither the client nor its redirect address say so there.
 func (f *Federation) tryAuthorization(ctx context.Context, k *provider, doc document) login.Step {
 	const name = "authorization endpoint"
-	flow := login.Flow{State: secret.New(secret.Token(32)), Nonce: secret.New(secret.Token(32)), Verifier: secret.New(oauth2.GenerateVerifier())}
+	var flow login.Flow
+	begin(&flow)
 	address, _, err := f.addresses(doc, k.settings.OIDC, &flow)
 	if err != nil {
 		return failed(name, err)
