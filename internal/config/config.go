@@ -50,6 +50,8 @@ type Config struct {
 	Audit     Audit
 	Session   Session
 	Auth      Auth
+	TSV       TSV
+	WebAuthn  WebAuthn
 	SSHDoor   SSHDoor
 	SSHVerify SSHVerify
 
@@ -89,6 +91,24 @@ type Auth struct {
 	Fresh        time.Duration
 	HashParallel int // password hashes at a time; 0 is one for each processor
 	HashWait     time.Duration
+
+	Config2FA           time.Duration // how long the password opens the settings of second factors
+	MFAAfterSSO         bool
+	RefuseEnrolledBasic bool
+}
+
+// TSV is two-step verification.
+type TSV struct {
+	Enforcement  string // none, system-admins or all
+	Conversation time.Duration
+	Tries        int
+	Elevation    time.Duration
+}
+
+// WebAuthn is what security keys are told about us.
+type WebAuthn struct {
+	RPID    string   // never empty
+	Origins []string // empty: as PublicOrigins
 }
 
 // SSHDoor holds the limits of the SSH listener.
@@ -162,6 +182,12 @@ func (c *Config) derive(given map[string]value) (wrong []error) {
 	}
 	u.Path = ""
 	c.PublicURL = u
+	if c.WebAuthn.RPID == "" {
+		c.WebAuthn.RPID = strings.ToLower(u.Hostname())
+	}
+	if host := strings.ToLower(u.Hostname()); host != c.WebAuthn.RPID && !strings.HasSuffix(host, "."+c.WebAuthn.RPID) {
+		wrong = append(wrong, mistake("webauthn.rp_id", given, "is neither the host of public_url nor a domain above it; browsers would refuse every security key"))
+	}
 	if c.PublicSSH == "" {
 		c.PublicSSH = net.JoinHostPort("localhost", portOf(c.SSH))
 	}

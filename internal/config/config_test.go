@@ -212,3 +212,19 @@ func TestReferenceIsCurrent(t *testing.T) {
 		t.Errorf("%s is not current (%v): go test ./internal/config -update", name, err)
 	}
 }
+
+// Browsers use a security key for the host of the page or for a domain above it; what an operator mistypes is told at the start, not by a key that fails.
+func TestWebAuthn(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ url, id, want string }{
+		"host of the public URL": {"https://Gate.example.com:8443", "", "gate.example.com"},
+		"domain above it":        {"https://gate.example.com", "example.com", "example.com"},
+		"another host":           {"https://gate.example.com", "other.example.com", ""},
+		"part of a label":        {"https://gate.example.com", "ate.example.com", ""},
+	} {
+		got, err := config.Load(nil, []string{"GATEHOUSE_PUBLIC_URL=" + c.url, "GATEHOUSE_WEBAUTHN_RP_ID=" + c.id}, "")
+		if (err == nil) != (c.want != "") || err == nil && got.WebAuthn.RPID != c.want {
+			t.Errorf("%s: %q, %v", name, got.WebAuthn.RPID, err)
+		}
+	}
+}
