@@ -1,0 +1,131 @@
+// Package bitbucket speaks the authentication API of Bitbucket Data Center, so that programs written for it sign in to Gatehouse
+// unchanged.
+//
+// Its wire was written down from the vendor's public documentation. Today this is login and two-step verification, /rest/tsv; the
+// other parts of /rest answer as a route does that is missing there. Where that documentation is silent or contradicts itself the
+// choice is ours; docs/dialects/bitbucket.md lists the choices, and the test of every operation.
+//
+// A request is judged in one order, whatever else is wrong with it: the path (404), the method (405), the credential (401, 403), where a
+// cookie's request began (403), the form of the body (413, 400), and what the operation itself asks: elevation (401), whether two-step
+// verification is set up (400), the conversation (400), the code (400, 401). Signing in looks at no credential but those in its body, and at
+// where every request began.
+package bitbucket
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-project/gatehouse/internal/api"
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/login"
+	"github.com/gatehouse-project/gatehouse/internal/domain/session"
+)
+
+// Dialect answers in the words of the wire what the services behind it do.
+type Dialect struct {
+	Login   *login.Service
+	Captcha Captcha
+
+	Cookies  api.Cookies
+	BodyWait time.Duration // how long a request may take to arrive; 0 is for ever
+}
+
+// Captcha makes puzzles whose pictures lie at /captcha/ID.png: a *guard.Captcha.
+type Captcha interface {
+	New() (id string, err error)
+	Check(ctx context.Context, id, answer string) (bool, error)
+}
+
+// Name is the dialect's name among owners of paths, in logs and in the audit record.
+const Name = "bitbucket"
+
+// versions are the version segments of paths; each serves every route.
+var versions = []string{"latest", "1.0"}
+
+// Owner is the dialect's part of the HTTP door.
+func (d *Dialect) Owner() api.Owner {
+	return api.Owner{
+		Name:             Name,
+		Prefixes:         []string{"/rest"},
+		Routes:           d.Routes(),
+		NotFound:         unrouted(errNotFound, http.StatusNotFound),
+		MethodNotAllowed: unrouted(errMethod, http.StatusMethodNotAllowed),
+		Fail:             failPlugin(),
+	}
+}
+
+// Routes are the operations of the wire.
+func (d *Dialect) Routes() []api.Route { return versioned(d.verification()) }
+
+// versioned serves routes under each version.
+func versioned(routes []api.Route) []api.Route {
+	var all []api.Route
+	for _, v := range versions {
+		for _, route := range routes {
+			route.Pattern = strings.Replace(route.Pattern, "{v}", v, 1)
+			all = append(all, route)
+		}
+	}
+	return all
+}
+
+// verification are the routes of login and two-step verification.
+func (d *Dialect) verification() []api.Route {
+	const at = "/rest/tsv/{v}"
+	return []api.Route{
+		{Method: "POST", Pattern: at + "/authenticate", Action: access.Public, Handler: d.open(d.authenticate)},
+		{Method: "GET", Pattern: at + "/authenticate/captcha", Action: access.Public, Handler: d.open(d.captcha)},
+		{Method: "POST", Pattern: at + "/authenticate/totp-code", Action: access.Public, Handler: d.open(d.authenticateByTOTP, wrongCode401...)},
+		{Method: "POST", Pattern: at + "/authenticate/recovery-code", Action: access.Public, Handler: d.open(d.authenticateByRecovery, wrongCode401...)},
+
+		{Method: "GET", Pattern: at + "/elevate-permissions", Action: access.SessionRead, Handler: d.inSession(d.elevation, enrolling)},
+		{Method: "POST", Pattern: at + "/elevate-permissions/password", Action: access.SessionKeep, Handler: d.inSession(d.elevateByPassword, enrolling)},
+		{Method: "POST", Pattern: at + "/elevate-permissions/totp", Action: access.SessionKeep, Handler: d.inSession(d.elevateByTOTP, enrolling, noApp...)},
+		{Method: "POST", Pattern: at + "/elevate-permissions/recovery-code", Action: access.SessionKeep, Handler: d.inSession(d.elevateByRecovery, enrolling, noApp...)},
+
+		{Method: "GET", Pattern: at + "/sso-management-status", Action: access.FactorRead, Handler: d.inPerson(d.managed)},
+		{Method: "GET", Pattern: at + "/status", Action: access.FactorRead, Handler: d.inPerson(d.status)},
+
+		{Method: "POST", Pattern: at + "/totp/start-voluntary-enrollment", Action: access.FactorEnrol, Handler: d.inSession(d.startVoluntary, enrolling)},
+		{Method: "POST", Pattern: at + "/totp/complete-voluntary-enrollment", Action: access.FactorEnrol, Handler: d.inSession(d.completeVoluntary, enrolling, wrongCode400...)},
+		{Method: "POST", Pattern: at + "/totp/start-enforced-enrollment", Action: access.Public, Handler: d.open(d.startEnforced)},
+		{Method: "POST", Pattern: at + "/totp/complete-enforced-enrollment", Action: access.Public, Handler: d.open(d.completeEnforced, wrongCode400...)},
+		{Method: "POST", Pattern: at + "/totp/start-enrollment-update", Action: access.FactorEnrol, Handler: d.inSession(d.startUpdate, signed)},
+		{Method: "POST", Pattern: at + "/totp/complete-enrollment-update", Action: access.FactorEnrol, Handler: d.inSession(d.completeUpdate, signed, wrongCode400...)},
+		{Method: "POST", Pattern: at + "/totp/recovery-code/rotate", Action: access.FactorCodes, Handler: d.inSession(d.rotateRecovery, signed)},
+		{Method: "DELETE", Pattern: at + "/totp/unenroll", Action: access.FactorRemove, Handler: d.inSession(d.unenrol, signed)},
+		{Method: "DELETE", Pattern: at + "/totp/unenroll/user/{userName}", Action: access.FactorReset, Handler: d.inPerson(d.unenrolOther, wrongCode401...)},
+	}
+}
+
+// open is for routes by which strangers sign in.
+func (d *Dialect) open(h func(w http.ResponseWriter, r *http.Request) error, own ...row) http.Handler {
+	return d.inTime(api.Adapter{Fail: failPlugin(own...)}.Open(d.atLogin(h)))
+}
+
+// inSession is for routes that a person's session alone opens, in one of the states.
+func (d *Dialect) inSession(h api.Handler, states []session.State, own ...row) http.Handler {
+	return d.behind(d.bySession(states), h, own)
+}
+
+// inPerson is for routes that name and password open as well.
+func (d *Dialect) inPerson(h api.Handler, own ...row) http.Handler {
+	return d.behind(d.bySessionOrPassword, h, own)
+}
+
+func (d *Dialect) behind(authenticate func(*http.Request) (access.Caller, error), h api.Handler, own []row) http.Handler {
+	guarded := d.Cookies.Guard(h, errOrigin, api.HeaderVoucher("X-Atlassian-Token", "no-check"), api.JSONVoucher)
+	return d.inTime(api.Adapter{Authenticate: authenticate, Fail: failPlugin(own...)}.Handle(named(guarded)))
+}
+
+// inTime bounds how long the body may take. It is set first: an unread body is waited for as well.
+func (d *Dialect) inTime(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if d.BodyWait > 0 {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(d.BodyWait))
+		}
+		h.ServeHTTP(w, r)
+	})
+}
