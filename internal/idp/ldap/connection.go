@@ -131,24 +131,19 @@ func (c *connection) bind(what, dn string, password secret.String) error {
 	return c.said(what, err)
 }
 
-// found is what a search brought: none, one, or two and maybe more.
-type found struct {
-	entries   []*goldap.Entry
-	elsewhere bool // there may be more on other servers, which nobody asked
-}
-
-// find searches. A base that does not exist has no entries, and a referral is not followed.
-func (c *connection) find(base string, scope int, filter string, attributes []string) (found, error) {
+// find searches and returns no entry, one, or two for two and more. A base that does not exist has no entries. Nothing is asked of other servers:
+// who lies there cannot sign in here, and so is not there.
+func (c *connection) find(base string, scope int, filter string, attributes []string) ([]*goldap.Entry, error) {
 	r, err := c.ldap.Search(goldap.NewSearchRequest(base, scope, goldap.NeverDerefAliases, maxHits, c.seconds(), false, filter, attributes, nil))
 	switch {
 	case goldap.IsErrorWithCode(err, goldap.LDAPResultSizeLimitExceeded):
-		return found{entries: make([]*goldap.Entry, maxHits)}, nil
+		return make([]*goldap.Entry, maxHits), nil
 	case goldap.IsErrorWithCode(err, goldap.LDAPResultNoSuchObject) && scope == goldap.ScopeBaseObject:
-		return found{}, nil
+		return nil, nil
 	case err != nil:
-		return found{}, c.said("search", err)
+		return nil, c.said("search", err)
 	}
-	return found{r.Entries, len(r.Referrals) > 0}, nil
+	return r.Entries, nil
 }
 
 // seconds is how long the directory itself may search.

@@ -108,11 +108,11 @@ func (s settled) resolve(c *connection, who presented, password secret.String) (
 	if err != nil {
 		return "", err
 	}
-	if len(found.entries) == 1 && found.entries[0].DN != "" {
-		return found.entries[0].DN, nil
+	if len(found) == 1 && found[0].DN != "" {
+		return found[0].DN, nil
 	}
 	_ = c.bind("bind", "cn=nobody,"+s.BaseDN, password)
-	if len(found.entries) == 0 {
+	if len(found) == 0 {
 		return "", refusal("the directory has nobody of that name")
 	}
 	return "", refusal("the directory has several entries of that name")
@@ -134,10 +134,10 @@ func (s settled) read(c *connection, who presented, dn string) (identity.Visitor
 	if err != nil {
 		return nobody, err
 	}
-	if len(found.entries) != 1 {
+	if len(found) != 1 {
 		return nobody, refusal("the entry is not active in the directory, or cannot be read")
 	}
-	e := found.entries[0]
+	e := found[0]
 	if !s.carries(e, who) {
 		return nobody, refusal("the entry does not hold the name as it was presented")
 	}
@@ -182,7 +182,7 @@ func (s settled) visitor(c *connection, e *goldap.Entry, who presented) (identit
 		if err != nil {
 			return identity.Visitor{}, err
 		}
-		v.EmailVerified = len(found.entries) == 1
+		v.EmailVerified = len(found) == 1
 	}
 	return v, nil
 }
@@ -232,7 +232,7 @@ func printable(text string) bool {
 }
 
 // Present says whether the entry of a subject is still there and active. That nobody was found counts only when the
-// service account can see where it looked, and nothing of that place lies on another server.
+// service account can see where it looked.
 func (d Directory) Present(ctx context.Context, p identity.Provider, subject string) (bool, error) {
 	s, err := settle(p, d.Roots)
 	if err != nil {
@@ -259,12 +259,10 @@ func (d Directory) Present(ctx context.Context, p identity.Provider, subject str
 	switch {
 	case err != nil:
 		return false, err
-	case len(found.entries) == 1:
+	case len(found) == 1:
 		return true, nil
-	case len(found.entries) > 1:
+	case len(found) > 1:
 		return false, refusal("the directory has several entries of that subject")
-	case found.elsewhere:
-		return false, refusal("a part of the directory lies on another server")
 	}
 	return false, s.seesBase(c)
 }
@@ -291,7 +289,7 @@ func (s settled) whereIs(subject string) (base string, scope int, filter string,
 // seesBase reports why the service account does not see the entry under which it searches.
 func (s settled) seesBase(c *connection) error {
 	found, err := c.find(s.BaseDN, goldap.ScopeBaseObject, anything, noAttributes)
-	if err == nil && len(found.entries) != 1 {
+	if err == nil && len(found) != 1 {
 		err = refusal("the service account cannot see the base of the search")
 	}
 	return err

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	goldap "github.com/go-ldap/ldap/v3"
 
@@ -73,7 +72,7 @@ func settle(p identity.Provider, roots *x509.CertPool) (settled, error) {
 	var wrong faults
 	wrong.add("ldap.url", s.readURL())
 	wrong.add("ldap.ca", s.readCA(roots))
-	wrong.add("ldap.resolve", s.readResolve(&wrong))
+	s.readResolve(&wrong)
 	wrong.add("ldap.active", checkFilter(s.Active))
 	for path, attribute := range map[string]string{"ldap.subject": s.Subject, "ldap.name": s.Name, "ldap.mail": s.Mail, "ldap.display": s.Display} {
 		if !attributeName.MatchString(attribute) {
@@ -161,7 +160,7 @@ func (s *settled) readCA(roots *x509.CertPool) string {
 }
 
 // readResolve fills terms, and notes in wrong what its way needs and lacks.
-func (s *settled) readResolve(wrong *faults) string {
+func (s *settled) readResolve(wrong *faults) {
 	var message string
 	switch s.Resolve {
 	case bySearch:
@@ -176,9 +175,8 @@ func (s *settled) readResolve(wrong *faults) string {
 	case byUPN:
 		s.terms = []term{{upnAttribute, placeLogin}}
 	default:
-		return "expected search, construct or upn"
+		wrong.add("ldap.resolve", "expected search, construct or upn")
 	}
-	return ""
 }
 
 var (
@@ -274,7 +272,7 @@ const upnForbidden = `"/\[]:;|=,+*?<>`
 // presented reads a name, or says why no directory is asked about it.
 func (s settled) presented(name string) (presented, error) {
 	name = strings.TrimSpace(name)
-	if !printable(name) || len(name) > maxPresented || !utf8.ValidString(name) {
+	if !printable(name) || len(name) > maxPresented {
 		return presented{}, refusal("the name cannot be one of a directory")
 	}
 	who := presented{name, name}
