@@ -39,8 +39,8 @@ func takenAccount(err error) error {
 // Insert implements identity.AccountStore.
 func (s Accounts) Insert(ctx context.Context, a identity.Account, first identity.Member, binding string, e audit.Event) error {
 	return takenAccount(s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO accounts (id, name, name_folded, disabled, created, updated) VALUES ($1, $2, $3, $4, $5, $6)`,
-			a.ID, a.Name, identity.Fold(a.Name), a.Disabled, Micros(a.Created), Micros(a.Updated))
+		_, err := tx.ExecContext(ctx, `INSERT INTO accounts (id, name, name_folded, disabled, created, updated, require_factor) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			a.ID, a.Name, identity.Fold(a.Name), a.Disabled, Micros(a.Created), Micros(a.Updated), string(a.RequireFactor))
 		if err != nil {
 			return err
 		}

@@ -40,7 +40,12 @@ func (m memory) Insert(_ context.Context, x session.Session, stamp string, limit
 			live = append(live, o)
 		}
 	}
-	slices.SortFunc(live, func(a, b session.Session) int { return b.LastUsed.Compare(a.LastUsed) })
+	slices.SortFunc(live, func(a, b session.Session) int {
+		if pending := (a.State == session.Pending); pending != (b.State == session.Pending) {
+			return map[bool]int{true: 1, false: -1}[pending]
+		}
+		return b.LastUsed.Compare(a.LastUsed)
+	})
 	for _, o := range live[min(len(live), limit-1):] {
 		m.end(o, x.Created, evict(o))
 	}

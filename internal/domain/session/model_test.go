@@ -23,6 +23,7 @@ type known struct {
 	cookie   bool
 	touched  time.Time // at the latest; the service may remember a use up to a grain earlier
 	deadline time.Time
+	tries    int // wrong proofs in a row
 }
 
 // Random walks hold the machine against a plain model: no session before authentication is complete, and nothing
@@ -84,7 +85,7 @@ func TestSessions_walk_as_the_picture_says(t *testing.T) {
 					if state == session.Pending {
 						deadline = w.clock.Add(w.Wait)
 					}
-					all = append(all, &known{[]secret.String{token}, x.Caller(here, "", ""), kind, state, in.Transport == session.Cookie, w.clock, deadline})
+					all = append(all, &known{[]secret.String{token}, x.Caller(here, "", ""), kind, state, in.Transport == session.Cookie, w.clock, deadline, 0})
 				}
 			},
 			"wait": func(t *rapid.T) {
@@ -147,8 +148,55 @@ func TestSessions_walk_as_the_picture_says(t *testing.T) {
 				if (err == nil) != want {
 					t.Fatalf("elevate: %v, want %v: %+v", err, want, k)
 				}
+				if err == nil {
+					k.tries = 0
+				}
 				if err == nil && k.cookie {
 					k.tokens = append(k.tokens, token)
+				}
+			},
+			"unlock or enrol": func(t *rapid.T) {
+				k := pick(t)
+				if unsure(k) {
+					t.Skip("either way")
+				}
+				enrol := rapid.Bool().Draw(t, "enrol")
+				raise := func() (secret.String, session.Session, error) { return w.Unlock(ctx, k.by, time.Minute) }
+				if enrol {
+					raise = func() (secret.String, session.Session, error) { return w.Enrolled(ctx, k.by, true) }
+				}
+				token, _, err := raise()
+				want := alive(k) && k.kind == access.User && (k.state == session.Active || k.state == session.EnrolOnly)
+				if (err == nil) != want {
+					t.Fatalf("unlock or enrol: %v, want %v: %+v", err, want, k)
+				}
+				if err == nil && k.cookie {
+					k.tokens = append(k.tokens, token)
+				}
+				if err == nil && !enrol {
+					k.tries = 0
+				}
+				if err == nil && enrol {
+					k.state, k.touched = session.Active, w.clock
+				}
+			},
+			"prove something wrong": func(t *rapid.T) {
+				k := pick(t)
+				if unsure(k) {
+					t.Skip("either way")
+				}
+				ended, err := w.Miss(ctx, k.by, 3)
+				if (err == nil) != alive(k) {
+					t.Fatalf("miss: %v, alive %v: %+v", err, alive(k), k)
+				}
+				if err != nil {
+					return
+				}
+				if k.tries++; ended != (k.tries >= 3) {
+					t.Fatalf("the try %d of 3 ended it: %v", k.tries, ended)
+				}
+				if ended {
+					k.state = session.Terminated
 				}
 			},
 			"reauth": func(t *rapid.T) {
@@ -162,7 +210,7 @@ func TestSessions_walk_as_the_picture_says(t *testing.T) {
 					t.Fatalf("reauth: %v, want %v: %+v", err, want, k)
 				}
 				if err == nil {
-					all = append(all, &known{[]secret.String{token}, x.Caller(here, "", ""), k.kind, session.Active, false, w.clock, k.deadline})
+					all = append(all, &known{[]secret.String{token}, x.Caller(here, "", ""), k.kind, session.Active, false, w.clock, k.deadline, 0})
 				}
 			},
 			"terminate": func(t *rapid.T) {

@@ -143,7 +143,7 @@ func TestSessions(t *testing.T) {
 		s, ctx := store.Sessions{DB: db}, t.Context()
 		dana := addUser(t, db, "dana")
 		x := sessionOf(access.User, dana.ID)
-		x.Account, x.Elevated = identity.DefaultAccount, start.Add(time.Minute)
+		x.Account, x.Elevated, x.Unlocked, x.Tries, x.Provider, x.Certificate = identity.DefaultAccount, start.Add(time.Minute), start.Add(time.Hour), 3, "p1", []byte{1, 0, 255}
 		begin(t, db, x, 9)
 		x.Principal.Name = "dana"
 
@@ -176,12 +176,15 @@ func TestSessions_move_on_and_end(t *testing.T) {
 		must(t, s.Touch(ctx, x.ID, start.Add(time.Minute), start.Add(12*time.Minute)))
 		must(t, s.Touch(ctx, x.ID, start.Add(time.Second), start.Add(11*time.Minute))) // never back
 		changed, err := s.Change(ctx, x.ID, func(x session.Session) (session.Session, error) {
-			x.Account, x.Digest = identity.DefaultAccount, secret.Digest("another")
+			x.Account, x.Digest, x.Unlocked, x.Tries = identity.DefaultAccount, secret.Digest("another"), start.Add(time.Hour), 2
 			return x, nil
 		}, event())
 		must(t, err)
 		if !changed.LastUsed.Equal(start.Add(time.Minute)) {
 			t.Errorf("%+v", changed)
+		}
+		if kept, err := s.ByID(ctx, x.ID); err != nil || !kept.Unlocked.Equal(start.Add(time.Hour)) || kept.Tries != 2 || kept.Certificate != nil {
+			t.Errorf("%+v, %v", kept, err)
 		}
 		_, err = s.ByDigest(ctx, x.Digest) // rule F11: the old value is dead
 		is(t, err, session.ErrUnknown)
@@ -226,6 +229,50 @@ func TestSessions_are_limited_by_least_recent_use(t *testing.T) {
 		}
 		if x, err := s.ByID(ctx, theirs.ID); err != nil || x.State != session.Active {
 			t.Errorf("%+v, %v", x, err)
+		}
+	})
+}
+
+// A sign-in that waits for its second factor is none yet, and whoever knows the password alone pushes no session out.
+func TestSessions_that_wait_for_a_second_factor(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		s, ctx := store.Sessions{DB: db}, t.Context()
+		dana := addUser(t, db, "dana")
+		lastLogin := func() time.Time {
+			u, err := store.Users{DB: db}.ByID(ctx, dana.ID)
+			must(t, err)
+			return u.LastLogin
+		}
+		waiting := func(after time.Duration) session.Session {
+			x := sessionOf(access.User, dana.ID)
+			x.State, x.Created, x.LastUsed = session.Pending, start.Add(after), start.Add(after)
+			return begin(t, db, x, 3)
+		}
+		first := waiting(0)
+		if at := lastLogin(); !at.IsZero() {
+			t.Errorf("last login %v", at)
+		}
+		_, err := s.Change(ctx, first.ID, func(x session.Session) (session.Session, error) {
+			x.State, x.LastUsed = session.Active, start.Add(time.Second)
+			return x, nil
+		}, event())
+		must(t, err)
+		if at := lastLogin(); !at.Equal(start.Add(time.Second)) {
+			t.Errorf("last login %v", at)
+		}
+		second := begin(t, db, sessionOf(access.User, dana.ID), 3)
+		third, fourth := waiting(time.Minute), waiting(2*time.Minute)
+		for what, c := range map[string]struct {
+			id   string
+			want session.State
+		}{
+			"an active one": {first.ID, session.Active}, "another": {second.ID, session.Active},
+			"one that waits": {third.ID, session.Terminated}, "the latest": {fourth.ID, session.Pending},
+		} {
+			if x, err := s.ByID(ctx, c.id); err != nil || x.State != c.want {
+				t.Errorf("%s: %s, want %s; %v", what, x.State, c.want, err)
+			}
 		}
 	})
 }
@@ -345,6 +392,13 @@ func TestAccounts(t *testing.T) {
 		must(t, err)
 		if len(joined) != 2 || joined[0].Account != a || joined[0].Member.Role != identity.Administrator || joined[1].Member.Role != identity.Ordinary {
 			t.Errorf("%+v", joined)
+		}
+		_, err = s.Change(ctx, a.ID, func(a identity.Account) (identity.Account, error) { a.RequireFactor = identity.AdministratorsMust; return a, nil }, event())
+		must(t, err)
+		demanding, err := s.ByID(ctx, a.ID)
+		must(t, err)
+		if demanding.RequireFactor != identity.AdministratorsMust {
+			t.Errorf("%+v", demanding)
 		}
 		_, err = s.Member(ctx, a.ID, other.ID)
 		is(t, err, identity.ErrNoMember)
