@@ -21,6 +21,7 @@ type userCommands struct {
 	List        userList     `cmd:"" help:"List users."`
 	SetPassword userPassword `cmd:"" help:"Give a user another password."`
 	Unlock      userUnlock   `cmd:"" help:"Forget a user's failed sign-ins."`
+	Reset2FA    userReset2FA `cmd:"" name:"reset-2fa" help:"Take a user's second factors away."`
 	Enable      userEnable   `cmd:"" help:"Let a user in again."`
 	Disable     userDisable  `cmd:"" help:"Shut a user out."`
 	GrantAdmin  userGrant    `cmd:"" help:"Give a user every right on the installation."`

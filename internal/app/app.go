@@ -293,6 +293,8 @@ func (h *House) buildSignIn() {
 		Tokens: h.Tokens, Failures: h.Failures, Audit: h.Audit, Now: now,
 		Access: h.Access, Users: h.Users, Applications: h.Apps, Sessions: h.Sessions, Lockout: h.Lockout, Gate: &guard.Gate{Width: 4}, Hasher: h.hasher,
 		MinFailure: time.Duration(c.Auth.MinFailureMS) * time.Millisecond, QueueWait: c.Auth.HashWait, OnAttempt: h.metrics.signedIn,
+		Accounts: h.Accounts, Enforcement: c.TSV.Enforcement, MFAAfterSSO: c.Auth.MFAAfterSSO, RefuseEnrolledBasic: c.Auth.RefuseEnrolledBasic,
+		ElevationFor: c.TSV.Elevation, UnlockFor: c.Auth.Config2FA, FreshFor: c.Auth.Fresh, ElevationTries: c.TSV.Tries,
 	}
 }
 
