@@ -21,15 +21,16 @@ type Applications struct {
 var _ identity.ApplicationStore = Applications{}
 
 const applicationColumns = `a.id, a.account, a.name, a.description, a.auth_type, a.digest, a.old_digest, a.old_until, a.disabled, a.addresses, a.groups_in,
-	a.default_group, a.role, a.creator_kind, a.creator_id, a.created, a.updated, a.last_login,
+	a.default_group, a.role, a.creator_kind, a.creator_id, a.created, a.updated, a.last_login, a.certificate, a.authorities, a.certificate_subject, a.provider,
 	COALESCE((SELECT c.disabled FROM accounts c WHERE c.id = a.account), TRUE)`
 
 func scanApplication(scan Scan) (identity.Application, error) {
 	var a identity.Application
-	var digest, old []byte
+	var digest, old, certificate []byte
 	err := scan(&a.ID, &a.Account, &a.Name, &a.Description, &a.AuthType, &digest, &old, ScanTime(&a.OldUntil), &a.Disabled, ScanJSON(&a.Addresses), ScanJSON(&a.Groups),
-		&a.Default, &a.Role, &a.Creator.Kind, &a.Creator.ID, ScanTime(&a.Created), ScanTime(&a.Updated), ScanTime(&a.LastLogin), &a.AccountShut)
+		&a.Default, &a.Role, &a.Creator.Kind, &a.Creator.ID, ScanTime(&a.Created), ScanTime(&a.Updated), ScanTime(&a.LastLogin), &certificate, &a.Authorities, &a.Subject, &a.Provider, &a.AccountShut)
 	copy(a.Digest[:], digest)
+	copy(a.Certificate[:], certificate)
 	copy(a.OldDigest[:], old)
 	return a, err
 }
@@ -54,6 +55,14 @@ func addressesOf(a identity.Application) string {
 	return JSON(a.Addresses)
 }
 
+// certificateOf is NULL for an application without a certificate of its own.
+func certificateOf(a identity.Application) []byte {
+	if a.AuthType != identity.ByCertificate {
+		return nil
+	}
+	return a.Certificate[:]
+}
+
 func groupsOf(a identity.Application) string {
 	if a.Groups == nil {
 		return JSON([]string{})
@@ -68,9 +77,10 @@ func (s Applications) Insert(ctx context.Context, a identity.Application, plain 
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO applications (id, account, name, description, auth_type, digest, old_digest, old_until, disabled, addresses, groups_in,
-			default_group, role, creator_kind, creator_id, created, updated) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
+			default_group, role, creator_kind, creator_id, created, updated, certificate, authorities, certificate_subject, provider)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)`,
 			a.ID, a.Account, a.Name, a.Description, string(a.AuthType), a.Digest[:], a.OldDigest[:], NullMicros(a.OldUntil), a.Disabled, addressesOf(a), groupsOf(a),
-			a.Default, a.Role, a.Creator.Kind, a.Creator.ID, Micros(a.Created), Micros(a.Updated))
+			a.Default, a.Role, a.Creator.Kind, a.Creator.ID, Micros(a.Created), Micros(a.Updated), certificateOf(a), a.Authorities, a.Subject, a.Provider)
 		if err != nil {
 			return err
 		}
@@ -134,6 +144,16 @@ func (s Applications) OfAccount(ctx context.Context, account string) ([]identity
 	var all []identity.Application
 	err := s.DB.Read(ctx, func(ctx context.Context, tx Tx) (err error) {
 		all, err = All(ctx, tx, scanApplication, `SELECT `+applicationColumns+` FROM applications a WHERE a.account = $1 ORDER BY a.name, a.id`, account)
+		return err
+	})
+	return all, err
+}
+
+// ByCertificate implements identity.ApplicationStore.
+func (s Applications) ByCertificate(ctx context.Context, digest [32]byte) ([]identity.Application, error) {
+	var all []identity.Application
+	err := s.DB.Read(ctx, func(ctx context.Context, tx Tx) (err error) {
+		all, err = All(ctx, tx, scanApplication, `SELECT `+applicationColumns+` FROM applications a WHERE a.certificate = $1 OR a.auth_type = 'trusted_ca' ORDER BY a.id`, digest[:])
 		return err
 	})
 	return all, err

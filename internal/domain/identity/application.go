@@ -36,7 +36,11 @@ type AuthType string
 
 // The ways.
 const (
-	BySecret AuthType = "secret"
+	BySecret      AuthType = "secret"
+	ByAWSIAM      AuthType = "aws_iam"     // a request signed for AWS, of the ARN that is the application's name
+	ByCertificate AuthType = "certificate" // one certificate
+	ByAuthority   AuthType = "trusted_ca"  // any certificate of a subject that certain authorities signed
+	ByLDAP        AuthType = "ldap"        // a directory checks the password
 )
 
 // Application is a program that can sign in. Its name is unique in its account, compared byte for byte.
@@ -58,6 +62,11 @@ type Application struct {
 	Created     time.Time
 	Updated     time.Time
 	LastLogin   time.Time // zero is never
+
+	Certificate [32]byte // ByCertificate: SHA-256 of its DER
+	Authorities string   // ByAuthority: PEM
+	Subject     string   // ByAuthority: the certificate's subject as RFC 2253 writes it, compared byte for byte
+	Provider    string   // ByLDAP: id of the identity provider
 
 	AccountShut bool // the account is disabled; read with the application, never written
 }
@@ -86,6 +95,7 @@ func (a Application) HasSecret(plain secret.String, now time.Time) bool {
 var (
 	ErrNoApplication    = fault.New(fault.NotFound, "application not found")
 	ErrApplicationTaken = fault.New(fault.Conflict, "an application of that name exists in the account")
+	ErrNoSecret         = fault.New(fault.Conflict, "the application has no secret: it signs in otherwise")
 	ErrNoCredential     = fault.New(fault.NotFound, "the secret cannot be seen any more")
 )
 
@@ -109,6 +119,8 @@ type ApplicationStore interface {
 	Delete(ctx context.Context, id string, e audit.Event) error
 	// Plain returns the secret if it may still be seen at that time, and records e, both or neither. It reports ErrNoCredential.
 	Plain(ctx context.Context, id string, now time.Time, e audit.Event) (secret.String, error)
+	// ByCertificate lists the applications of that certificate, and those that trust authorities.
+	ByCertificate(ctx context.Context, digest [32]byte) ([]Application, error)
 	// Erase forgets the plain secrets whose time is over.
 	Erase(ctx context.Context, now time.Time) error
 }
@@ -135,16 +147,15 @@ type NewApplication struct {
 	Groups      []string
 	Default     string
 	Role        string
+	Credential  Credential
 }
 
-// Create makes an application with a secret, which is returned and can be seen with Credential for 15 minutes.
+// Create makes an application. One that has a secret gets it returned, and it can be seen with Credential for 15 minutes.
 func (s *Applications) Create(ctx context.Context, by Authority, in NewApplication) (Application, secret.String, error) {
 	none := secret.String{}
 	now := s.Now()
-	plain := NewSecret(secretSize)
 	a := Application{
-		ID: s.NewID(), Account: in.Account, Name: in.Name, Description: in.Description, AuthType: BySecret,
-		Digest: secret.Digest(plain.Reveal()), Addresses: in.Addresses, Groups: in.Groups, Default: in.Default, Role: in.Role,
+		ID: s.NewID(), Account: in.Account, Name: in.Name, Description: in.Description, Addresses: in.Addresses, Groups: in.Groups, Default: in.Default, Role: in.Role,
 		Creator: creator(by), Created: now, Updated: now,
 	}
 	if a.Default != "" && !slices.Contains(a.Groups, a.Default) {
@@ -161,6 +172,10 @@ func (s *Applications) Create(ctx context.Context, by Authority, in NewApplicati
 		return Application{}, none, err
 	}
 	if err := checkText("role", a.Role); err != nil {
+		return Application{}, none, err
+	}
+	plain, err := in.Credential.give(&a, now)
+	if err != nil {
 		return Application{}, none, err
 	}
 	e.Object.Name = a.Name
@@ -242,6 +257,9 @@ func (s *Applications) ResetSecret(ctx context.Context, by Authority, id string,
 	}
 	now, plain := s.Now(), NewSecret(size)
 	a, err := s.Store.Change(ctx, id, func(a Application) (Application, error) {
+		if a.AuthType != BySecret {
+			return a, ErrNoSecret
+		}
 		a.OldDigest, a.OldUntil = [32]byte{}, time.Time{}
 		if overlap > 0 {
 			a.OldDigest, a.OldUntil = a.Digest, now.Add(overlap)
@@ -289,6 +307,12 @@ func (s *Applications) ForLoginByName(ctx context.Context, account, name string)
 		return Application{}, ErrNoApplication
 	}
 	return s.Store.ByName(ctx, account, name)
+}
+
+// ForLoginByCertificate lists the applications that a certificate may be of, by the SHA-256 of its DER, for package login alone: those that
+// trust authorities are among them whatever it is.
+func (s *Applications) ForLoginByCertificate(ctx context.Context, digest [32]byte) ([]Application, error) {
+	return s.Store.ByCertificate(ctx, digest)
 }
 
 // allowed loads an application and asks for a right to it. Who may not even see it learns nothing of it.

@@ -165,8 +165,9 @@ type ProviderStore interface {
 	InsertMade(ctx context.Context, u User, l Link, e audit.Event) error
 	// DeleteLink reports ErrNoLink.
 	DeleteLink(ctx context.Context, provider, user string, e audit.Event) error
-	// DueLinks lists up to limit links of a provider that were last checked before that time, longest ago first.
-	DueLinks(ctx context.Context, provider string, before time.Time, limit int) ([]Link, error)
+	// DueLinks claims up to limit links of a provider that were last claimed or checked before that time, longest ago first: they count as
+	// checked at now, so nobody else is given them.
+	DueLinks(ctx context.Context, provider string, before time.Time, limit int, now time.Time) ([]Link, error)
 	// Checked notes that a link was checked. present says whether the directory still has them: a user who is gone is disabled
 	// by the provider and their sessions end; one who was disabled by the same provider and is back is enabled. event is recorded where something changed.
 	Checked(ctx context.Context, l Link, present bool, now time.Time, event func(change string) audit.Event) error

@@ -61,6 +61,8 @@ type Presented struct {
 	Region      string            // of AWS
 	Headers     map[string]string // of a request signed for AWS
 	Certificate []byte            // the client's certificate, DER, where the connection proved one
+
+	landed *Flow // an answer of the provider that was checked already: Finish
 }
 
 // What refusals are called in the audit log.
@@ -119,6 +121,17 @@ type Service struct {
 	FreshFor            time.Duration // how long ago who makes a credential may have signed in (rule F14); 10 min
 	ElevationTries      int           // wrong proofs in a row that end a session; 5
 
+	Providers   *identity.Providers
+	Flows       FlowStore
+	Once        guard.OnceStore
+	Directory   Directory
+	Federations map[identity.ProviderKind]Federation // OIDC and SAML
+	Cloud       Cloud
+	Discoveries *guard.Failures // how often an address may begin flows; 60 a minute
+	NewID       func() string
+
+	// OnError, where set, hears of what no caller sees.
+	OnError func(doing string, err error)
 	// OnAttempt, where set, hears of every attempt with a password, a secret or a further method: ok, failed, refused, busy or error.
 	OnAttempt func(kind Kind, outcome string)
 	// Wait, where set, stands in for a timer in tests.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"slices"
 	"strings"
@@ -34,6 +33,8 @@ func (s *Service) who(ctx context.Context, p Presented) (guard.Who, error) {
 	if p.Kind != AppSecret {
 		if p.Name != "" || p.Kind == Password || p.Kind == LDAP {
 			w.Name = cmp.Or(identity.Login(p.Name), noName)
+		} else { // not under one name for all, or anybody could lock all of them out
+			w.Program = string(p.Kind) + "/" + strings.ToLower(p.Account)
 		}
 		return w, nil
 	}
@@ -107,7 +108,7 @@ func wrongUser(u identity.User, why string) *Wrong {
 
 type appSecrets struct{ *Service }
 
-// Prove implements Method with an application's secret. The secret is compared in constant time, with nothing's
+// Prove implements Method with an application's secret, or what it has instead of one. The secret is compared in constant time, with nothing's
 // where there is no such application.
 func (s appSecrets) Prove(ctx context.Context, p Presented) (Proof, error) {
 	a, err := s.application(ctx, p)
@@ -115,32 +116,10 @@ func (s appSecrets) Prove(ctx context.Context, p Presented) (Proof, error) {
 		return Proof{}, err
 	}
 	ok := a.HasSecret(p.Secret, s.Now())
-	if why := noSecret(a, err, ok, p); why != "" {
-		w := &Wrong{Reason: why}
-		if a.ID != "" {
-			w.Who = access.Principal{Kind: access.Application, ID: a.ID, Name: a.Name}
-		}
-		return Proof{}, w
+	if err == nil && a.AuthType != identity.BySecret {
+		return s.byOther(ctx, p, a)
 	}
-	c := s.caller(p, access.Principal{Kind: access.Application, ID: a.ID, Name: a.Name})
-	c.Account = a.Account
-	return Proof{Caller: c, Stamp: hex.EncodeToString(a.Digest[:])}, nil
-}
-
-func noSecret(a identity.Application, err error, ok bool, p Presented) string {
-	switch {
-	case err != nil:
-		return "there is no such application"
-	case a.Disabled:
-		return "the application is disabled"
-	case a.AccountShut:
-		return "the account is disabled"
-	case !ok:
-		return "the secret is wrong"
-	case !a.From(p.Address): // rule W7
-		return "the application may not come from that address"
-	}
-	return ""
+	return s.program(p, a, Proof{}, unfit(a, err, ok, "the secret is wrong", p))
 }
 
 // application finds the application that is presented, by id or by account and name.

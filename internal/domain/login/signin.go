@@ -136,6 +136,11 @@ func (s *Service) method(of Kind) (Method, bool) {
 		return passwords{s}, true
 	case AppSecret:
 		return appSecrets{s}, true
+	case Certificate:
+		return certificates{s}, true
+	}
+	if m, ok := s.vouched(of); ok {
+		return m, true
 	}
 	m, ok := s.Methods[of]
 	return m, ok
