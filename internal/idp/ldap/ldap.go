@@ -108,14 +108,19 @@ func (s settled) resolve(c *connection, who presented, password secret.String) (
 	if err != nil {
 		return "", err
 	}
-	if len(found) == 1 && found[0].DN != "" {
+	var wrong refusal
+	switch {
+	case len(found) == 0:
+		wrong = "the directory has nobody of that name"
+	case len(found) > 1:
+		wrong = "the directory has several entries of that name"
+	case found[0].DN == "":
+		wrong = "the directory has an entry without a DN"
+	default:
 		return found[0].DN, nil
 	}
 	_ = c.bind("bind", "cn=nobody,"+s.BaseDN, password)
-	if len(found) == 0 {
-		return "", refusal("the directory has nobody of that name")
-	}
-	return "", refusal("the directory has several entries of that name")
+	return "", wrong
 }
 
 // read returns whose entry it is, now that the password is known to be right.

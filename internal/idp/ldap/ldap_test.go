@@ -97,11 +97,14 @@ func TestBind_says_who_the_name_and_the_password_belong_to(t *testing.T) {
 	d, h := peers.Slapd(t), newHouse(t)
 	subjects := make(map[string]bool)
 	for what, p := range map[string]identity.Provider{
-		"search over LDAPS":         bySearch(d),
-		"search over StartTLS":      bySearch(d, startTLS(d)),
-		"template over LDAPS":       byTemplate(d),
-		"template over StartTLS":    byTemplate(d, startTLS(d)),
-		"search among staff":        bySearch(d, staff(d)),
+		"search over LDAPS":      bySearch(d),
+		"search over StartTLS":   bySearch(d, startTLS(d)),
+		"template over LDAPS":    byTemplate(d),
+		"template over StartTLS": byTemplate(d, startTLS(d)),
+		"search among staff":     bySearch(d, staff(d)),
+		"template and service": bySearch(d, staff(d), func(p *identity.Provider) {
+			p.Settings.LDAP.Resolve, p.Settings.LDAP.Template = "construct", "uid={name},"+d.People
+		}),
 		"another name in the proof": bySearch(d, func(p *identity.Provider) { p.Settings.LDAP.ServerName = "localhost" }),
 	} {
 		for _, name := range []string{"dana", "dana@example.test", "Dana@Example.TEST", " dana "} {

@@ -3,11 +3,11 @@ package ldap
 import (
 	"context"
 
+	goldap "github.com/go-ldap/ldap/v3"
+
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
-
-	goldap "github.com/go-ldap/ldap/v3"
 )
 
 // Test tries the settings, the connection, TLS, the service account, the base of the search, and a search. It stops at the first step that fails.
