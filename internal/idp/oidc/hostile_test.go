@@ -454,6 +454,48 @@ func TestArrive_survives_bad_servers(t *testing.T) {
 	})
 }
 
+// Whatever is fetched is bounded, even where it would be good JSON, and garbage is called garbage.
+func TestArrive_bounds_what_it_reads(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		path, body, reason string
+	}{
+		{"/.well-known/openid-configuration", "{evil", "the discovery document: the answer is not the JSON"},
+		{"/.well-known/openid-configuration", "", "the discovery document: the answer is not the JSON"},
+		{"/keys", "<html>evil</html>", "the provider's keys: the answer is not the JSON"},
+		{"/keys", `{"keys":[]}`, "publishes no key that may sign"},
+		{"/keys", `null`, "publishes no key that may sign"},
+		{"/userinfo", `["evil"]`, "the userinfo endpoint: the answer is not the JSON"},
+		{"/.well-known/openid-configuration", "giant", "the discovery document: the answer is larger than"},
+		{"/keys", "giant", "the provider's keys: the answer is larger than"},
+		{"/userinfo", "giant", "the userinfo endpoint: the answer is larger than"},
+		{"/userinfo", "moved", "the userinfo endpoint: answered 302"},
+		{"/keys", "moved", "the provider's keys: answered 302"},
+	} {
+		e := newEvil(t)
+		e.claims, e.userinfo = dropEmail, map[string]any{"sub": "ann-1", "email": "ann@example.test"}
+		f, p := federation(t, "127.0.0.1"), oidcProvider(e.URL, "gate")
+		honest := e.Config.Handler
+		e.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.URL.Path != c.path:
+				honest.ServeHTTP(w, r)
+			case c.body == "moved":
+				http.Redirect(w, r, "/elsewhere", http.StatusFound)
+			case c.body == "giant":
+				fmt.Fprintf(w, `{"sub":"ann-1","issuer":%q,"padding":"%s"}`, e.URL, strings.Repeat("x", 2<<20))
+			default:
+				fmt.Fprint(w, c.body)
+			}
+		})
+		_, err := e.arriveKnown(t, f, p)
+		refused(t, err, c.reason)
+		if e.fetched["/elsewhere"] != 0 {
+			t.Errorf("%s: a redirect was followed", c.path)
+		}
+	}
+}
+
 func TestArrive_does_not_wait_for_slow_servers(t *testing.T) {
 	t.Parallel()
 	stop := make(chan struct{})
@@ -568,6 +610,9 @@ func TestCalls_are_few(t *testing.T) {
 func (e *evil) arriveKnown(t *testing.T, f *oidc.Federation, p identity.Provider) (identity.Visitor, error) {
 	t.Helper()
 	flow := login.Flow{Provider: p.ID, State: secret.New("s"), Nonce: secret.New("n"), Verifier: secret.New(strings.Repeat("v", 43))}
+	e.Lock()
+	e.nonce = "n"
+	e.Unlock()
 	v, _, err := f.Arrive(t.Context(), p, &flow, login.Return{Code: secret.Token(32)})
 	return v, err
 }

@@ -72,8 +72,10 @@ func TestSignIn_at_a_real_provider(t *testing.T) {
 	t.Parallel()
 	real := peers.OIDC(t, peers.OIDCOptions{
 		Clients: []peers.OIDCClient{
-			{ID: "rs", Secret: clientSecret}, {ID: "es", Secret: clientSecret, Alg: "ES256", Auth: "client_secret_post"},
-			{ID: "ps", Secret: clientSecret, Alg: "PS256"}, {ID: "public", Auth: "none"},
+			{ID: "rs", Secret: clientSecret},
+			{ID: "es", Secret: clientSecret, Alg: "ES256", Auth: "client_secret_post"},
+			{ID: "ps", Secret: clientSecret, Alg: "PS256"},
+			{ID: "public", Auth: "none"},
 		},
 		Redirects: []string{redirect},
 		Accounts:  map[string]map[string]any{"eve": {"email_verified": false}, "una": {"email_verified": nil}},
