@@ -163,7 +163,7 @@ type ProviderStore interface {
 	// InsertMade adds a user, as an ordinary member of its account, with its link and e, all or nothing. It reports
 	// ErrNameTaken, ErrEmailTaken and ErrLinked.
 	InsertMade(ctx context.Context, u User, l Link, e audit.Event) error
-	// DeleteLink reports ErrNoLink.
+	// DeleteLink removes a link, ends the user's sessions that began by the provider, records e and tells all nodes, all or nothing. It reports ErrNoLink.
 	DeleteLink(ctx context.Context, provider, user string, e audit.Event) error
 	// DueLinks claims up to limit links of a provider that were last claimed or checked before that time, longest ago first: they count as
 	// checked at now, so nobody else is given them.

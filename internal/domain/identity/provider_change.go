@@ -40,8 +40,7 @@ type Providers struct {
 	Now   func() time.Time
 	NewID func() string
 
-	Check     func(Provider) error // why the settings of a provider cannot work, without asking anybody; nil takes them all
-	OnChanged func(id string)      // where set, hears of every provider that was changed or removed
+	Check func(Provider) error // why the settings of a provider cannot work, without asking anybody; nil takes them all
 }
 
 // NewProvider is what a provider is made from.
@@ -114,9 +113,6 @@ func (s *Providers) change(ctx context.Context, by Authority, id, what string, d
 		p.ID, p.Number, p.Handle, p.Created, p.Updated = was.ID, was.Number, was.Handle, was.Created, now
 		return p, s.check(p)
 	}, e.With("changed", what))
-	if err == nil && s.OnChanged != nil {
-		s.OnChanged(id)
-	}
 	return p.shown(), err
 }
 
@@ -127,13 +123,7 @@ func (s *Providers) Remove(ctx context.Context, by Authority, id string) (Provid
 		return Provider{}, err
 	}
 	e.Object.Name = p.Name
-	if err := s.Store.Delete(ctx, id, e); err != nil {
-		return Provider{}, err
-	}
-	if s.OnChanged != nil {
-		s.OnChanged(id)
-	}
-	return p.shown(), nil
+	return p.shown(), s.Store.Delete(ctx, id, e)
 }
 
 // List returns the providers by number.

@@ -43,13 +43,7 @@ func (s *Providers) Unlink(ctx context.Context, by Authority, provider, user str
 		return err
 	}
 	e.Object.Name = p.Name
-	if err := s.Store.DeleteLink(ctx, provider, user, e.With("user", user)); err != nil {
-		return err
-	}
-	if s.OnChanged != nil {
-		s.OnChanged(provider)
-	}
-	return nil
+	return s.Store.DeleteLink(ctx, provider, user, e.With("user", user))
 }
 
 // LinksOf lists the links of a user, to themselves and to whoever may read users. It reports ErrUnknown to others.
