@@ -6,6 +6,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/api"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
+	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 )
 
 // neighbours are the operations that a caller needs right after it has signed in: what there is in its
@@ -21,7 +22,10 @@ func (d *Dialect) neighbours() []api.Route {
 		{Method: "POST", Pattern: "/sys/v1/users", Action: access.UserCreate, Handler: d.handleStranger(d.addingPeople(d.createUser))},
 		{Method: "GET", Pattern: "/sys/v1/users/accounts", Action: access.AccountRead, Handler: h(usersOnly(d.listMemberships))},
 		{Method: "POST", Pattern: "/sys/v1/users/change_password", Action: access.UserPassword, Handler: h(usersOnly(d.changePassword))},
-		{Method: "GET", Pattern: "/sys/v1/users/{user}", Action: access.UserRead, Handler: h(d.showUser)},
+		{Method: "GET", Pattern: "/sys/v1/users/{user}", Action: access.UserRead, Handler: h(d.showUser, session.Active, session.EnrolOnly)},
+		{Method: "PATCH", Pattern: "/sys/v1/users/{user}", Action: access.UserRename, Handler: h(usersOnly(d.patchUser), session.Active, session.EnrolOnly)},
+		{Method: "POST", Pattern: "/sys/v1/users/generate_recovery_codes", Action: access.FactorCodes, Handler: h(usersOnly(d.recoveryCodes), session.Active, session.EnrolOnly)},
+		{Method: "POST", Pattern: "/sys/v1/users/generate_recovery_code", Action: access.FactorCodes, Handler: h(usersOnly(d.recoveryCodes), session.Active, session.EnrolOnly)},
 
 		{Method: "GET", Pattern: "/sys/v1/groups", Action: access.GroupRead, Handler: scoped(d.listGroups)},
 		{Method: "POST", Pattern: "/sys/v1/groups", Action: access.GroupCreate, Handler: scoped(usersOnly(d.createGroup))},
@@ -155,5 +159,8 @@ type wireAccountSignIn struct {
 
 func accountOf(a identity.Account) wireAccount {
 	standard := wirePurpose{Type: "Standard"}
-	return wireAccount{ID: a.ID, Name: a.Name, Enabled: !a.Disabled, Purpose: standard, OriginalPurpose: standard}
+	w := wireAccount{ID: a.ID, Name: a.Name, Enabled: !a.Disabled, Purpose: standard, OriginalPurpose: standard}
+	w.AuthConfig.Password.Require2FA = a.RequireFactor != identity.NobodyMust
+	w.AuthConfig.Password.AdministratorsOnly = a.RequireFactor == identity.AdministratorsMust
+	return w
 }

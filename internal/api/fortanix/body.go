@@ -23,6 +23,7 @@ const maxBody = 256 << 10
 // is wrong, so a handler reads all that it wants and then asks wrong once. Members that nobody reads are ignored, of two with the same
 // name the last counts, and null is as good as absent.
 type object struct {
+	raw     []byte // as it came, without blanks around it
 	members map[string]json.RawMessage
 	fault   *fault.Error
 }
@@ -39,14 +40,14 @@ func read(r *http.Request) (*object, error) {
 	}
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 {
-		return &object{}, nil
+		return &object{raw: []byte("{}")}, nil
 	}
 	if sent := r.Header.Get("Content-Type"); sent != "" { // a form would let other sites send it (rule F13)
 		if kind, _, err := mime.ParseMediaType(sent); err != nil || kind != "application/json" {
 			return nil, invalid("content type")
 		}
 	}
-	o := &object{}
+	o := &object{raw: raw}
 	if !utf8.Valid(raw) || !json.Valid(raw) {
 		return nil, invalid("body is not JSON")
 	}

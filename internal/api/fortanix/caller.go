@@ -35,17 +35,19 @@ func (d *Dialect) bySession(states []session.State) func(*http.Request) (access.
 
 // bySessionOrKey lets an active session in, or an application by its API key. A user's Basic is not looked
 // at: a second factor could not be asked for.
-func (d *Dialect) bySessionOrKey(r *http.Request) (access.Caller, error) {
-	sent, ok := credentials(r, "Basic")
-	if !ok {
-		return d.bySession(nil)(r)
+func (d *Dialect) bySessionOrKey(states []session.State) func(*http.Request) (access.Caller, error) {
+	return func(r *http.Request) (access.Caller, error) {
+		sent, ok := credentials(r, "Basic")
+		if !ok {
+			return d.bySession(states)(r)
+		}
+		p := d.basic(r, sent)
+		if p.Kind == login.Password && p.Name != "" {
+			return access.Caller{}, errNoSession
+		}
+		p.Kind, p.Accepts = login.AppSecret, []login.Kind{login.AppSecret} // what cannot be read is a failed attempt
+		return d.Login.Authenticate(r.Context(), p)
 	}
-	p := d.basic(r, sent)
-	if p.Kind == login.Password && p.Name != "" {
-		return access.Caller{}, errNoSession
-	}
-	p.Kind, p.Accepts = login.AppSecret, []login.Kind{login.AppSecret} // what cannot be read is a failed attempt
-	return d.Login.Authenticate(r.Context(), p)
 }
 
 // byAnything is bySessionOrKey for doors where presenting nothing is fine too.
@@ -56,7 +58,7 @@ func (d *Dialect) byAnything(r *http.Request) (access.Caller, error) {
 		by.Request = api.RequestID(r.Context())
 		return by, nil
 	}
-	return d.bySessionOrKey(r)
+	return d.bySessionOrKey(nil)(r)
 }
 
 // token finds the token of a session: in the header, which wins, or in the cookie.

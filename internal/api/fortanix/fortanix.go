@@ -18,6 +18,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/api"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/factor"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
@@ -27,6 +28,8 @@ import (
 type Dialect struct {
 	Login    *login.Service
 	Sessions *session.Service
+	Factors  *factor.Service
+	Captcha  Captcha
 	Access   *access.Service
 	Users    *identity.Service
 	Accounts *identity.Accounts
@@ -38,6 +41,11 @@ type Dialect struct {
 	BodyWait time.Duration                   // how long a request may take to arrive; 0 is for ever
 	FreshFor time.Duration                   // how long ago people may have signed in who make a credential of a person
 	Now      func() time.Time                // for what is left of a session
+}
+
+// Captcha checks answers to CAPTCHAs: a *guard.Captcha.
+type Captcha interface {
+	Check(ctx context.Context, id, answer string) (bool, error)
 }
 
 // Name is the dialect's name among owners of paths, in logs and in the audit record.
@@ -62,14 +70,17 @@ func (d *Dialect) Routes() []api.Route {
 	own := []api.Route{
 		{Method: "POST", Pattern: "/sys/v1/session/auth", Action: access.Public, Handler: d.open(d.auth)},
 		{Method: "POST", Pattern: "/sys/v1/session/auth/discover", Action: access.Public, Handler: d.open(d.discover)},
-		{Method: "POST", Pattern: "/sys/v1/session/auth/2fa/fido2", Action: access.SessionKeep, Handler: d.inSession(noFactor, each...)},
-		{Method: "POST", Pattern: "/sys/v1/session/auth/2fa/recovery_code", Action: access.SessionKeep, Handler: d.inSession(noFactor, each...)},
-		{Method: "POST", Pattern: "/sys/v1/session/auth/2fa/totp", Action: access.SessionKeep, Handler: d.inSession(noFactor, each...)},
+		{Method: "POST", Pattern: "/sys/v1/session/auth/2fa/fido2", Action: access.SessionKeep, Handler: d.inSession(d.finish(byKey), each...)},
+		{Method: "POST", Pattern: "/sys/v1/session/auth/2fa/recovery_code", Action: access.SessionKeep, Handler: d.inSession(d.finish(byCode(factor.Recovery, "recovery_code")), each...)},
+		{Method: "POST", Pattern: "/sys/v1/session/auth/2fa/totp", Action: access.SessionKeep, Handler: d.inSession(d.finish(byCode(factor.TOTP, "totp_code")), each...)},
 		{Method: "POST", Pattern: "/sys/v1/session/auth/2fa/u2f", Action: access.SessionKeep, Handler: d.inSession(noU2F, each...)},
 		{Method: "POST", Pattern: "/sys/v1/session/refresh", Action: access.SessionKeep, Handler: d.inSession(d.refresh, alive...)},
 		{Method: "POST", Pattern: "/sys/v1/session/reauth", Action: access.SessionStart, Handler: d.inSession(d.reauth)},
 		{Method: "POST", Pattern: "/sys/v1/session/terminate", Action: access.SessionEnd, Handler: d.inSession(d.terminate, each...)},
 		{Method: "POST", Pattern: "/sys/v1/session/select_account", Action: access.SessionKeep, Handler: d.inSession(d.selectAccount)},
+		{Method: "POST", Pattern: "/sys/v1/session/config_2fa/auth", Action: access.FactorEnrol, Handler: d.inSession(usersOnly(d.unlock), alive...)},
+		{Method: "POST", Pattern: "/sys/v1/session/config_2fa/terminate", Action: access.FactorEnrol, Handler: d.inSession(usersOnly(d.lock), alive...)},
+		{Method: "POST", Pattern: "/sys/v1/session/config_2fa/new_challenge", Action: access.FactorEnrol, Handler: d.inSession(usersOnly(d.newChallenge), alive...)},
 
 		{Method: "GET", Pattern: "/sys/v1/version", Action: access.Public, Handler: d.open(version)},
 		{Method: "GET", Pattern: "/sys/v1/info", Action: access.Public, Handler: d.open(version)},
@@ -88,8 +99,10 @@ func (d *Dialect) inSession(h api.Handler, states ...session.State) http.Handler
 	return d.behind(d.bySession(states), h)
 }
 
-// handle is for all other routes: a session opens them, or the API key of an application.
-func (d *Dialect) handle(h api.Handler) http.Handler { return d.behind(d.bySessionOrKey, h) }
+// handle is for all other routes: a session opens them, an active one or one in the given states, or the API key of an application.
+func (d *Dialect) handle(h api.Handler, states ...session.State) http.Handler {
+	return d.behind(d.bySessionOrKey(states), h)
+}
 
 // handleStranger is for routes that strangers may try as well; whoever presents something must be let in by it.
 func (d *Dialect) handleStranger(h api.Handler) http.Handler { return d.behind(d.byAnything, h) }

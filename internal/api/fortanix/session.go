@@ -1,7 +1,9 @@
 package fortanix
 
 import (
+	"context"
 	"net/http"
+	"strings"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
@@ -33,7 +35,7 @@ func (d *Dialect) auth(w http.ResponseWriter, r *http.Request) error {
 	if transport == session.Cookie {
 		d.Cookies.Set(w, in.Token)
 	}
-	return reply(w, d.answer(in.Token, in.Session))
+	return reply(w, d.answer(in.Token, in.Session, in.Pending))
 }
 
 // chosen is the one credential that came: by Basic, or as a method of the body. A Bearer beside it is not looked at.
@@ -58,8 +60,16 @@ func (d *Dialect) chosen(r *http.Request, body *object) (login.Presented, error)
 	}
 	p := d.presented(r, "")
 	read(body, &p)
-	p.Accepts = []login.Kind{p.Kind}
+	p.Accepts, p.Solve = []login.Kind{p.Kind}, d.solver(body.optional("recaptcha_response"))
 	return p, body.wrong()
+}
+
+// solver checks what came as a CAPTCHA's answer, "id:answer", when it is asked to: where none is due nobody looks at it.
+func (d *Dialect) solver(sent string) func(context.Context) (bool, error) {
+	return func(ctx context.Context) (bool, error) {
+		id, answer, _ := strings.Cut(sent, ":")
+		return d.Captcha.Check(ctx, id, answer)
+	}
 }
 
 // transport reads which kind of token is wanted. A cookie that could not be kept safe is refused before any
@@ -80,8 +90,8 @@ func (d *Dialect) transport(r *http.Request, body *object) (session.Transport, e
 }
 
 // answer tells the caller about a session that has begun.
-func (d *Dialect) answer(token secret.String, x session.Session) wireAuth {
-	a := wireAuth{TokenType: "Bearer", ExpiresIn: x.ExpiresIn(d.Now()), AccessToken: token.Reveal(), EntityID: x.Principal.ID, MFAMethods: []string{}}
+func (d *Dialect) answer(token secret.String, x session.Session, pending *login.Pending) wireAuth {
+	a := wireAuth{TokenType: "Bearer", ExpiresIn: x.ExpiresIn(d.Now()), AccessToken: token.Reveal(), EntityID: x.Principal.ID, wireWaiting: waiting(pending)}
 	if x.Transport == session.Cookie {
 		a.TokenType, a.AccessToken = "Cookie", ""
 	}
@@ -102,7 +112,7 @@ func (d *Dialect) reauth(w http.ResponseWriter, r *http.Request, by access.Calle
 	if err != nil {
 		return err
 	}
-	return reply(w, d.answer(token, x))
+	return reply(w, d.answer(token, x, nil))
 }
 
 // terminate ends the session.
@@ -131,9 +141,6 @@ func (d *Dialect) selectAccount(w http.ResponseWriter, r *http.Request, by acces
 	}
 	return reply(w, struct{}{})
 }
-
-// noFactor answers whoever wants to finish a sign-in that waits for nothing: nobody has a second factor.
-func noFactor(http.ResponseWriter, *http.Request, access.Caller) error { return errNoFactor }
 
 // noU2F answers where clients of old finished with a U2F key.
 func noU2F(http.ResponseWriter, *http.Request, access.Caller) error { return errU2F }

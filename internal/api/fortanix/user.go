@@ -5,6 +5,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/api"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/factor"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/page"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
@@ -18,7 +19,7 @@ func (d *Dialect) listUsers(w http.ResponseWriter, r *http.Request, by access.Ca
 			return err
 		}
 		if all = append(all, p.Items...); !p.HasMore() {
-			return reply(w, list(all, userOf))
+			return d.replyUsers(w, r, all)
 		}
 	}
 }
@@ -30,13 +31,34 @@ func (d *Dialect) showUser(w http.ResponseWriter, r *http.Request, by access.Cal
 		if err != nil {
 			return err
 		}
-		return reply(w, userOf(identity.Person{User: u}))
+		return d.replyUser(w, r, identity.Person{User: u})
 	}
 	p, err := d.Accounts.Person(r.Context(), d.Access.For(by), by.Account, id)
 	if err != nil {
 		return err
 	}
-	return reply(w, userOf(p))
+	return d.replyUser(w, r, p)
+}
+
+// replyUsers answers with users and their security keys.
+func (d *Dialect) replyUsers(w http.ResponseWriter, r *http.Request, all []identity.Person) error {
+	out := make([]wireUser, len(all))
+	for i, p := range all {
+		set, err := d.Factors.Of(r.Context(), p.User.ID)
+		if err != nil {
+			return err
+		}
+		out[i] = userOf(p, set)
+	}
+	return reply(w, out)
+}
+
+func (d *Dialect) replyUser(w http.ResponseWriter, r *http.Request, p identity.Person) error {
+	set, err := d.Factors.Of(r.Context(), p.User.ID)
+	if err != nil {
+		return err
+	}
+	return reply(w, userOf(p, set))
 }
 
 // addingPeople is for whoever may add people. A stranger may where people register themselves; somebody who is
@@ -73,7 +95,7 @@ func (d *Dialect) createUser(w http.ResponseWriter, r *http.Request, by access.C
 	if err != nil {
 		return err
 	}
-	return reply(w, userOf(identity.Person{User: u, Member: identity.Member{Role: identity.Ordinary}}))
+	return reply(w, userOf(identity.Person{User: u, Member: identity.Member{Role: identity.Ordinary}}, factor.Set{}))
 }
 
 // changePassword gives the caller another password and ends all of its sessions but this one.
@@ -97,21 +119,31 @@ type wireUser struct {
 	ID             string              `json:"user_id"`
 	Email          string              `json:"user_email"`
 	Roles          []string            `json:"account_role"`
-	MFADevices     []struct{}          `json:"mfa_devices"`
-	U2FDevices     []struct{}          `json:"u2f_devices"`
+	MFADevices     []wireDevice        `json:"mfa_devices"`
+	U2FDevices     []wireDevice        `json:"u2f_devices"`
 	Groups         map[string][]string `json:"groups"`
 	ExplicitGroups map[string][]string `json:"explicit_groups"`
 	CreatedAt      wireTime            `json:"created_at"`
 	LastLoggedInAt *wireTime           `json:"last_logged_in_at"` // null is never
 	EmailVerified  bool                `json:"email_verified"`
 	HasPassword    bool                `json:"has_password"`
+	FirstName      string              `json:"first_name,omitempty"`
+	LastName       string              `json:"last_name,omitempty"`
+	Description    string              `json:"description,omitempty"`
 }
 
-func userOf(p identity.Person) wireUser {
+func userOf(p identity.Person, set factor.Set) wireUser {
 	u := wireUser{
-		ID: p.User.ID, Email: p.User.Email, Roles: rolesOf(p.Member, p.User.Shut()), MFADevices: []struct{}{}, U2FDevices: []struct{}{},
+		ID: p.User.ID, Email: p.User.Email, Roles: rolesOf(p.Member, p.User.Shut()), MFADevices: []wireDevice{}, U2FDevices: []wireDevice{},
 		Groups: map[string][]string{}, ExplicitGroups: map[string][]string{}, CreatedAt: wireTime(p.User.Created),
-		EmailVerified: p.User.EmailVerified, HasPassword: p.User.PasswordHash != "",
+		EmailVerified: p.User.EmailVerified, HasPassword: p.User.PasswordHash != "", FirstName: p.User.Names.First, LastName: p.User.Names.Last, Description: p.User.Names.Description,
+	}
+	for _, device := range set.Devices {
+		if device.Kind == factor.U2F {
+			u.U2FDevices = append(u.U2FDevices, deviceOf(device))
+			continue
+		}
+		u.MFADevices = append(u.MFADevices, deviceOf(device))
 	}
 	if !p.User.LastLogin.IsZero() {
 		last := wireTime(p.User.LastLogin)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/api"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/factor"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
@@ -49,6 +50,8 @@ var answers = []struct {
 	{errTwoWays, http.StatusBadRequest, errTwoWays.Text},
 	{errBindTo, http.StatusBadRequest, errBindTo.Text},
 	{errU2F, http.StatusBadRequest, errU2F.Text},
+	{login.ErrNothingPending, http.StatusBadRequest, errNoFactor.Text},
+	{factor.ErrNoConversation, http.StatusBadRequest, "Invalid request: no challenge pending"},
 
 	{errNoWay, http.StatusUnauthorized, errNoWay.Text},
 	{login.ErrFailed, http.StatusUnauthorized, "Invalid credentials"},
@@ -58,6 +61,7 @@ var answers = []struct {
 
 	{login.ErrEnrolFirst, http.StatusForbidden, "Two factor authentication must be configured"},
 	{access.ErrNotFresh, http.StatusForbidden, "Recent authentication required"},
+	{login.ErrLocked, http.StatusForbidden, login.ErrLocked.Text},
 	{errNoAccount, http.StatusForbidden, errNoAccount.Text},
 	{errOrigin, http.StatusForbidden, errOrigin.Text},
 	{errCookieHTTP, http.StatusForbidden, errCookieHTTP.Text},
@@ -147,9 +151,9 @@ func (t wireTime) MarshalText() ([]byte, error) {
 
 // wireAuth is the answer to a sign-in.
 type wireAuth struct {
-	TokenType   string   `json:"token_type"`
-	ExpiresIn   int      `json:"expires_in"`
-	AccessToken string   `json:"access_token,omitempty"` // not of a cookie's session
-	EntityID    string   `json:"entity_id"`
-	MFAMethods  []string `json:"allowed_mfa_methods"` // empty, as no second factor is pending
+	TokenType   string `json:"token_type"`
+	ExpiresIn   int    `json:"expires_in"`
+	AccessToken string `json:"access_token,omitempty"` // not of a cookie's session
+	EntityID    string `json:"entity_id"`
+	wireWaiting
 }

@@ -1,0 +1,197 @@
+package signin
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"html/template"
+	"net/http"
+	"time"
+
+	"github.com/gatehouse-project/gatehouse/internal/api"
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/login"
+	"github.com/gatehouse-project/gatehouse/internal/domain/session"
+	"github.com/gatehouse-project/gatehouse/internal/fault"
+	"github.com/gatehouse-project/gatehouse/internal/secret"
+)
+
+//go:embed pages.html
+var source string
+
+var pages = template.Must(template.New("pages").Parse(source))
+
+// page is what every page has.
+type page struct {
+	Title, Lead, Alert, Footer string
+	Target                     string // a path of ours where it goes on afterwards
+}
+
+// show answers with a page.
+func show(w http.ResponseWriter, status int, name string, content any) error {
+	var out bytes.Buffer
+	if err := pages.ExecuteTemplate(&out, name, content); err != nil {
+		return err
+	}
+	guarded(w.Header()).Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(out.Bytes()) // the browser has gone: nobody is left to tell
+	return nil
+}
+
+// guarded keeps pages out of caches, frames and other origins. Referrers stay on this origin: with none at all browsers would hide
+// the origin of forms too.
+func guarded(h http.Header) http.Header {
+	if h.Get("Content-Security-Policy") == "" {
+		h.Set("Content-Security-Policy", policy("'self'"))
+	}
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	return h
+}
+
+// policy lets pages load our own files alone, and send forms to the given places.
+func policy(formAction string) string {
+	return "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action " + formAction + "; frame-ancestors 'none'; base-uri 'none'"
+}
+
+// onward sends the browser to a path of ours.
+func onward(w http.ResponseWriter, r *http.Request, path string) error {
+	guarded(w.Header())
+	http.Redirect(w, r, path, http.StatusSeeOther)
+	return nil
+}
+
+var (
+	errForeign = fault.New(fault.Denied, "This form did not come from a page of this server. Open the sign-in page and try again.")
+	errForm    = fault.New(fault.Invalid, "The form could not be read.")
+	errCookie  = fault.New(fault.Denied, "Signing in by browser needs an https address. Ask the operator to set public_url to one.")
+	errNoPage  = fault.New(fault.NotFound, "There is nothing here.")
+)
+
+// handler answers, or returns an error that becomes a page.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+// open is for pages that anybody may see.
+func (p *Pages) open(h handler) http.Handler {
+	return p.inTime(api.Adapter{Fail: p.fail}.Open(h))
+}
+
+// form is for forms that anybody may send from our own pages: others would sign their visitor in as somebody else.
+func (p *Pages) form(h handler) http.Handler {
+	return p.open(func(w http.ResponseWriter, r *http.Request) error {
+		if !p.Cookies.Possible() {
+			return errCookie
+		}
+		if !p.Cookies.BeganHere(r) {
+			return errForeign
+		}
+		if err := readForm(w, r); err != nil {
+			return err
+		}
+		return h(w, r)
+	})
+}
+
+// inSession is for pages that a session in one of the states sees; who has none is sent to sign in.
+func (p *Pages) inSession(h api.Handler, states []session.State) http.Handler {
+	return p.inTime(api.Adapter{Authenticate: p.bySession(states), Fail: p.fail}.Handle(h))
+}
+
+// formInSession is for forms of a session's own pages.
+func (p *Pages) formInSession(h api.Handler, states []session.State) http.Handler {
+	return p.inSession(p.Cookies.Guard(func(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+		if err := readForm(w, r); err != nil {
+			return err
+		}
+		return h(w, r, by)
+	}, errForeign), states)
+}
+
+func (p *Pages) bySession(states []session.State) func(*http.Request) (access.Caller, error) {
+	return func(r *http.Request) (access.Caller, error) {
+		token, ok := p.Cookies.Read(r)
+		if !ok {
+			return access.Caller{}, session.ErrInvalid
+		}
+		c := p.presented(r, login.Session)
+		c.Secret, c.Cookie, c.States = token, true, states
+		return p.Login.Authenticate(r.Context(), c)
+	}
+}
+
+func (p *Pages) presented(r *http.Request, kind login.Kind) login.Presented {
+	return login.Presented{
+		Kind: kind, Address: api.Remote(r.Context()), Door: Name, Accepts: []login.Kind{kind}, Request: api.RequestID(r.Context()),
+	}
+}
+
+// readForm reads a form of a page; nothing else is taken for one.
+func readForm(w http.ResponseWriter, r *http.Request) error {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		return errForm
+	}
+	return nil
+}
+
+// inTime bounds how long a form may take to arrive.
+func (p *Pages) inTime(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p.BodyWait > 0 {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(p.BodyWait))
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// fail answers with an error as a page. Who has no session for a step begins anew.
+func (p *Pages) fail(w http.ResponseWriter, r *http.Request, err error) {
+	switch {
+	case errors.Is(err, login.ErrPending):
+		_ = onward(w, r, "/login/second") // writing a header cannot fail
+		return
+	case errors.Is(err, login.ErrEnrolFirst):
+		_ = onward(w, r, "/login/enrol")
+		return
+	case errors.Is(err, session.ErrInvalid), errors.Is(err, session.ErrNotActive), errors.Is(err, login.ErrNothingPending):
+		_ = onward(w, r, "/login")
+		return
+	}
+	status, n := http.StatusInternalServerError, notice{page: page{Title: "Something went wrong here", Lead: "The operator finds the reason in the log, under request " + api.RequestID(r.Context()) + "."}}
+	switch {
+	case errors.Is(err, secret.ErrBusy):
+		w.Header().Set("Retry-After", "1")
+		status, n.Title, n.Lead = http.StatusServiceUnavailable, "Many people are signing in", "Try again in a moment."
+	case errors.Is(err, login.ErrFailed), errors.Is(err, login.ErrNoFlow):
+		status, n.Title, n.Lead = http.StatusForbidden, "That sign-in did not work", "Begin again. If it keeps failing, an administrator finds the reason in the audit log."
+	case fault.Is(err, fault.Invalid):
+		status, n.Title, n.Lead = http.StatusBadRequest, "That did not work", fault.Text(err)
+	case fault.Is(err, fault.NotFound):
+		status, n.Title, n.Lead = http.StatusNotFound, "Not found", fault.Text(err)
+	case fault.Is(err, fault.Denied), fault.Is(err, fault.Conflict):
+		status, n.Title, n.Lead = http.StatusForbidden, "That is not possible", fault.Text(err)
+	}
+	n.Onward, n.OnwardText = "/login", "Go to the sign-in page"
+	if err := show(w, status, "notice", n); err != nil {
+		http.Error(w, "internal error", http.StatusInternalServerError)
+	}
+}
+
+// notice is a page that says one thing.
+type notice struct {
+	page
+	Onward, OnwardText string
+}
+
+func (p *Pages) notFound(w http.ResponseWriter, r *http.Request) { p.fail(w, r, errNoPage) }
+
+func (p *Pages) notAllowed(w http.ResponseWriter, _ *http.Request) {
+	n := notice{page: page{Title: "Not here", Lead: "This address does not take that kind of request."}, Onward: "/login", OnwardText: "Go to the sign-in page"}
+	if err := show(w, http.StatusMethodNotAllowed, "notice", n); err != nil {
+		http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
+	}
+}
