@@ -55,6 +55,9 @@ type Config struct {
 	SSHDoor   SSHDoor
 	SSHVerify SSHVerify
 
+	SSO SSO
+	AWS AWS
+
 	SignUp         bool   // strangers may register themselves
 	AccountsCreate string // admins or users
 
@@ -109,6 +112,21 @@ type TSV struct {
 type WebAuthn struct {
 	RPID    string   // never empty
 	Origins []string // empty: as PublicOrigins
+}
+
+// SSO is how outside identity providers are asked.
+type SSO struct {
+	AllowHTTP bool          // plain http, of loopback addresses alone
+	Allow     []string      // host names and CIDRs that calls may reach although they are private
+	Recheck   time.Duration // how often each person of a directory is looked up
+	Discover  int           // sign-ins that one address may begin in a minute
+}
+
+// AWS is how programs prove their AWS identity.
+type AWS struct {
+	STSBaseURL string   // where to connect to instead of the region's own host; empty: that
+	Regions    []string // that may be asked; empty: all
+	ServerID   string   // what programs must sign; empty: nothing
 }
 
 // SSHDoor holds the limits of the SSH listener.

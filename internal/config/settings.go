@@ -89,6 +89,13 @@ func table() []Setting {
 		{"tsv.elevation", "", "duration", "10m", "How long a session stays elevated after the last change of the settings of two-step verification.", wait(func(c *Config) *time.Duration { return &c.TSV.Elevation })},
 		{"webauthn.rp_id", "", "host name", "", "Relying party of security keys: the host of the public URL, or a domain above it. Keys that were enrolled under another one no longer work. Empty: that host.", text(func(c *Config) *string { return &c.WebAuthn.RPID })},
 		{"webauthn.origins", "", "origins", "", "Whose pages may use security keys, each `https://HOST[:PORT]`. Empty: as `public_origins`.", origins(func(c *Config) *[]string { return &c.WebAuthn.Origins })},
+		{"sso.allow_http", "", "true or false", "false", "Identity providers may have plain http URLs on loopback addresses; for tests.", truth(func(c *Config) *bool { return &c.SSO.AllowHTTP })},
+		{"sso.allow", "", "hosts and CIDRs", "", "Private addresses at which OpenID Connect and SAML providers may be asked all the same. Directories need no entry.", hosts(func(c *Config) *[]string { return &c.SSO.Allow })},
+		{"sso.recheck", "", "duration", "2m", "How often a directory with a service account is asked whether each of its people is still there. Who is gone is out within twice that time.", wait(func(c *Config) *time.Duration { return &c.SSO.Recheck })},
+		{"sso.discover_limit", "", "number", "60", "Sign-ins at identity providers that one address may begin in a minute.", whole(func(c *Config) *int { return &c.SSO.Discover }, 1, maxInt)},
+		{"aws.sts_base_url", "", "URL", "", "Where AWS STS is reached, `https://HOST[:PORT]`, instead of the region's public host: a private endpoint.", optional(baseURL(func(c *Config) *string { return &c.AWS.STSBaseURL }))},
+		{"aws.regions", "", "regions", "", "AWS regions at which programs may prove who they are. Empty: all.", regions(func(c *Config) *[]string { return &c.AWS.Regions })},
+		{"aws.server_id", "", "text", "", "What programs must sign as `X-Gatehouse-Server-Id`, so that what they sign counts here alone. Empty: nothing.", text(func(c *Config) *string { return &c.AWS.ServerID })},
 		{"signup.enabled", "", "true or false", "false", "Strangers may register themselves.", truth(func(c *Config) *bool { return &c.SignUp })},
 		{"accounts.create", "", "admins or users", "admins", "Who may make an account.", oneOf(func(c *Config) *string { return &c.AccountsCreate }, "admins", "users")},
 
@@ -302,6 +309,32 @@ func isOrigin(u *url.URL) bool {
 	usual := map[string]string{"https": "443", "http": "80"}[u.Scheme]
 	return u.Host == strings.ToLower(u.Host) && u.Hostname() != "" && !strings.HasSuffix(u.Host, ":") && usual != "" && u.Port() != usual &&
 		(u.Scheme == "https" || loopbackHost(u.Hostname()))
+}
+
+// baseURL reads scheme, host and port alone; plain http is for loopback.
+func baseURL(at func(*Config) *string) reader {
+	return func(c *Config, s string) error {
+		u, err := url.Parse(s)
+		if err != nil || s != u.Scheme+"://"+u.Host || u.Hostname() == "" || u.Scheme != "https" && (u.Scheme != "http" || !loopbackHost(u.Hostname())) {
+			return fmt.Errorf("%q is not https://HOST[:PORT]; http:// is for loopback alone", s)
+		}
+		*at(c) = s
+		return nil
+	}
+}
+
+var regionName = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-\d{1,2}$`)
+
+func regions(at func(*Config) *[]string) reader {
+	return func(c *Config, s string) error {
+		for _, item := range split(s) {
+			if !regionName.MatchString(item) {
+				return fmt.Errorf("%q is not a region, such as eu-central-1", item)
+			}
+			*at(c) = append(*at(c), item)
+		}
+		return nil
+	}
 }
 
 func split(s string) []string {

@@ -156,6 +156,14 @@ const (
 	FactorReset  Action = "factor.reset"  // take somebody else's away
 	FactorImport Action = "factor.import" // give somebody a security key that was enrolled elsewhere
 
+	ProviderCreate Action = "provider.create"
+	ProviderRead   Action = "provider.read"
+	ProviderUpdate Action = "provider.update"
+	ProviderDelete Action = "provider.delete"
+	ProviderTest   Action = "provider.test"
+	ProviderLink   Action = "provider.link"   // say who somebody is at a provider
+	ProviderUnlink Action = "provider.unlink" // and take it back
+
 	Public Action = "public" // needs no right: health, documentation
 )
 
