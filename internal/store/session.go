@@ -190,6 +190,9 @@ func endedBy(ctx context.Context, tx Tx, kind access.PrincipalKind, id string, e
 		return e, nil
 	}
 	n, err := endOf(ctx, tx, access.Subject{Kind: kind, ID: id}, end.Except, at)
+	if err == nil && kind == access.User {
+		err = dropConversations(ctx, tx, id, end.Except)
+	}
 	if n > 0 {
 		e = e.With("sessions_ended", strconv.FormatInt(n, 10))
 	}

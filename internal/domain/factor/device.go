@@ -81,9 +81,11 @@ func (s *Service) AddDevice(ctx context.Context, session, user, name string, a A
 		if c.User != user {
 			return false, Change{}, ErrNoConversation
 		}
-		if d, err = s.attest(a, challengeOf(*c), algorithms); err != nil {
+		made, err := s.attest(a, challengeOf(*c), algorithms)
+		if err != nil {
 			return false, Change{}, err
 		}
+		d = made
 		d.ID, d.Name, d.Created = s.NewID(), name, s.Now()
 		return false, change, set.add(d)
 	})
@@ -178,4 +180,3 @@ func (s *Service) ImportU2F(ctx context.Context, user, name string, keyHandle, p
 	_, err = s.Store.Change(ctx, user, func(set *Set) (Change, error) { return c, set.add(d) })
 	return unless(err, d)
 }
-

@@ -29,11 +29,11 @@ func newTOTPSecret() secret.String {
 
 // The reasons of a refusal, for the audit log alone.
 const (
-	reasonWrongCode  = "the code is wrong"
-	reasonUsedCode   = "the code was used already"
-	reasonNoApp      = "no authenticator app is enrolled"
-	reasonNoCode     = "no unused recovery code is like it"
-	reasonUnknown    = "there is no such kind of second factor"
+	reasonWrongCode = "the code is wrong"
+	reasonUsedCode  = "the code was used already"
+	reasonNoApp     = "no authenticator app is enrolled"
+	reasonNoCode    = "no unused recovery code is like it"
+	reasonUnknown   = "there is no such kind of second factor"
 )
 
 // accepts finds the time step that a code belongs to, later than the last that was accepted (rule F7). An app without a secret accepts
