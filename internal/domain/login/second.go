@@ -365,7 +365,9 @@ func (s *Service) StartEnforced(ctx context.Context, conversation secret.String)
 	if err != nil {
 		return factor.Enrolment{}, err
 	}
-	return s.Second.StartEnforced(ctx, k, by.Name)
+	e, err := s.Second.StartEnforced(ctx, k, by.Name)
+	e.Token = conversation
+	return e, err
 }
 
 // CompleteEnforced ends that enrolment with a code of the new app, and begins the session. A wrong code is a *Failed. It reports

@@ -345,7 +345,7 @@ func TestSignIn_refuses_alike(t *testing.T) {
 		"disabled program":      {func(h *hall) { h.programs.one.Disabled = true }, program(appID, rightApp), 0, "the application is disabled"},
 		"its account disabled":  {func(h *hall) { h.programs.one.AccountShut = true }, program(appID, rightApp), 0, "the account is disabled"},
 		"elsewhere (rule S2)":   {func(h *hall) { h.programs.one.Addresses = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")} }, foreign, 0, "the application may not come from that address"},
-		"another way to log in": {func(h *hall) { h.programs.one.AuthType = "aws" }, program(appID, rightApp), 0, "the secret is wrong"},
+		"another way to log in": {func(h *hall) { h.programs.one.AuthType = "aws" }, program(appID, rightApp), 0, "the application signs in otherwise"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
