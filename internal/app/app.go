@@ -28,6 +28,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/token"
 	"github.com/gatehouse-project/gatehouse/internal/domain/webhook"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
+	"github.com/gatehouse-project/gatehouse/internal/idp/saml"
 	"github.com/gatehouse-project/gatehouse/internal/outbound"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 	"github.com/gatehouse-project/gatehouse/internal/store"
@@ -75,8 +76,11 @@ type House struct {
 	Webhooks *webhook.Service
 	Keyproof *keyproof.Service
 
+	Providers *identity.Providers
+
 	hasher  *secret.Hasher
 	metrics *metrics
+	saml    *saml.Federation
 	unlock  func() // gives the data directory's lock back
 }
 
@@ -260,6 +264,7 @@ func (h *House) build() {
 	h.Failures = &guard.Failures{Store: store.Guards{DB: h.DB}, Now: now, Threshold: 20, Window: time.Minute}
 	h.Budget = &guard.Budget{Store: store.Guards{DB: h.DB}, Now: now}
 	h.buildSignIn()
+	h.buildProviders()
 	h.buildKeyproof()
 }
 

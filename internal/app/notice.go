@@ -19,7 +19,7 @@ func (s *Server) heard(payload string) {
 		s.Sessions.Forget(id)
 	case "user", "application":
 		s.Sessions.ForgetPrincipal(id)
-	case "account":
+	case "account", "provider":
 		s.Sessions.ForgetAll()
 	}
 }

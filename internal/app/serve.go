@@ -20,6 +20,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/api"
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
+	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
@@ -232,6 +233,8 @@ func (s *Server) startLoops(ctx context.Context, loops *sync.WaitGroup) {
 		func(ctx context.Context) { s.Lockout.Run(ctx, time.Minute) },
 		func(ctx context.Context) { guard.SweepOnce(ctx, s.Once, s.Now, time.Minute) },
 		func(ctx context.Context) { s.Apps.Run(ctx, time.Minute) },
+		func(ctx context.Context) { s.Login.Recheck(ctx, s.Config.SSO.Recheck) },
+		func(ctx context.Context) { login.SweepFlows(ctx, s.Login.Flows, s.Now, time.Minute) },
 	} {
 		loops.Go(func() { run(ctx) })
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
@@ -136,4 +137,18 @@ func (s *Service) Finish(ctx context.Context, finish, browser secret.String, p P
 	p.Name, p.Secret, p.State = "", secret.String{}, ""
 	in.Target = f.Target
 	return s.SignIn(ctx, p, in)
+}
+
+// SweepFlows removes flows that are long over every so often until ctx ends. Nothing depends on it but space.
+func SweepFlows(ctx context.Context, flows FlowStore, now func() time.Time, every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			_ = flows.Sweep(ctx, now().Add(-flowLife)) // the next tick tries again
+		}
+	}
 }
