@@ -5,6 +5,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
+	"github.com/gatehouse-project/gatehouse/internal/outbound"
 )
 
 // Check returns why the settings cannot work, as an Invalid fault, or nil. It asks nobody.
@@ -34,7 +35,7 @@ func (f *Federation) Check(p identity.Provider) error {
 	case s.AllowUnbound && p.Secret.Empty():
 		return fault.New(fault.Invalid, "codes of sign-ins that were not begun here need a client secret: without one anybody could redeem them")
 	}
-	if _, err := f.client(s.CA); err != nil {
+	if _, err := outbound.Trusting(f.Client, s.CA); err != nil {
 		return fault.New(fault.Invalid, err.Error())
 	}
 	return nil

@@ -2,8 +2,6 @@ package oidc
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,7 +39,7 @@ type provider struct {
 	settings    identity.ProviderSettings
 	secret      secret.String
 	redirect    string
-	client      *http.Client
+	client      *outbound.Client
 	timeout     time.Duration
 	allowHTTP   bool
 	now         func() time.Time
@@ -80,7 +78,7 @@ func (f *Federation) provider(p identity.Provider) (*provider, error) {
 
 // fresh returns a provider about which nothing is known yet.
 func (f *Federation) fresh(p identity.Provider) (*provider, error) {
-	client, err := f.client(p.Settings.OIDC.CA)
+	client, err := outbound.Trusting(f.Client, p.Settings.OIDC.CA)
 	if err != nil {
 		return nil, wrong(err.Error())
 	}
@@ -94,29 +92,8 @@ func fingerprint(s *identity.OIDCSettings) string {
 	return fmt.Sprintf("%q %t %q %q %q %q %q", s.Issuer, s.NoDiscovery, s.AuthURL, s.TokenURL, s.UserInfoURL, s.KeysURL, s.CA)
 }
 
-// client returns the client for a provider: of its own where the provider's certificates come from authorities of its own.
-func (f *Federation) client(ca string) (*http.Client, error) {
-	c := *f.Client
-	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	if ca == "" {
-		return &c, nil
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM([]byte(ca)) {
-		return nil, errors.New("the authority's certificate is no PEM certificate")
-	}
-	transport, ok := f.Client.Transport.(*http.Transport)
-	if !ok {
-		return nil, errors.New("this server cannot use an authority of a provider's own")
-	}
-	transport = transport.Clone()
-	transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
-	c.Transport = transport
-	return &c, nil
-}
-
 // close ends the idle connections of a client that only this provider used.
-func (k *provider) close(common *http.Client) {
+func (k *provider) close(common *outbound.Client) {
 	if k.client.Transport != common.Transport {
 		k.client.CloseIdleConnections()
 	}

@@ -23,7 +23,6 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -34,12 +33,13 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
+	"github.com/gatehouse-project/gatehouse/internal/outbound"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
 
 // Federation speaks to all OpenID Connect providers. What it learns from discovery it keeps for an hour. It must not be copied.
 type Federation struct {
-	Client      *http.Client     // obeys the policy for outward calls; its Transport is an *http.Transport
+	Client      *outbound.Client // obeys the policy for outward calls
 	RedirectURI string           // <public URL>/oauth
 	AllowHTTP   bool             // plain http, of loopback addresses alone
 	Now         func() time.Time // time.Now when nil
