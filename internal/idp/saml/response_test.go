@@ -176,7 +176,7 @@ func TestArrive_refuses_hostile_XML(t *testing.T) {
 		"too deep":                   strings.Replace(text, "<samlp:Status>", "<samlp:Extensions>"+deep+"</samlp:Extensions><samlp:Status>", 1),
 		"too large":                  strings.Replace(text, "<samlp:Status>", strings.Repeat(" ", 257<<10)+"<samlp:Status>", 1),
 		"another namespace":          strings.ReplaceAll(text, "SAML:2.0:protocol", "SAML:2.0:protocol2"),
-		"undeclared prefix":          strings.Replace(text, "<samlp:Status>", "<nobody:Status>", 1),
+		"undeclared prefix":          strings.ReplaceAll(text, "samlp:Status>", "nobody:Status>"),
 		"no XML":                     "hello",
 		"nothing":                    "",
 		"no UTF-8":                   strings.Replace(text, "Dana@", "Dana\xff@", 1),
