@@ -25,6 +25,8 @@ type userCommands struct {
 	Enable      userEnable   `cmd:"" help:"Let a user in again."`
 	Disable     userDisable  `cmd:"" help:"Shut a user out."`
 	GrantAdmin  userGrant    `cmd:"" help:"Give a user every right on the installation."`
+	Link        userLink     `cmd:"" help:"Say who a user is at an identity provider."`
+	Unlink      userUnlink   `cmd:"" help:"Say that a user is nobody there any more."`
 }
 
 const seeUsers = "see `gatehouse user list`"
