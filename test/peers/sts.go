@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -74,6 +75,7 @@ func (d *STSDouble) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer := d.Answer
 	d.mutex.Unlock()
 	if answer != nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 1<<10)) // who has read it all learns when the caller goes
 		answer(w, r)
 		return
 	}
@@ -215,6 +217,9 @@ func flat(r *http.Request) map[string]string {
 	all := map[string]string{"Host": r.URL.Host}
 	for name, values := range r.Header {
 		all[name] = strings.Join(values, ",")
+	}
+	if r.ContentLength > 0 {
+		all["Content-Length"] = strconv.FormatInt(r.ContentLength, 10)
 	}
 	return all
 }

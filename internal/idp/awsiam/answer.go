@@ -30,7 +30,7 @@ var (
 )
 
 // Identities of STS and IAM, with the account in the middle.
-var arnForm = regexp.MustCompile(`^arn:aws[a-z-]*:(?:sts|iam)::(\d{12}):[!-~]{1,1024}$`)
+var arnForm = regexp.MustCompile(`^arn:aws[a-z-]*:(?:sts|iam)::(\d{12}):[!-~]{1,1000}$`)
 
 // readAnswer takes the ARN out of an answer that has exactly the form which STS gives it.
 func readAnswer(body []byte) (string, error) {
