@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/api"
 	"github.com/gatehouse-project/gatehouse/internal/api/fortanix"
 	"github.com/gatehouse-project/gatehouse/internal/api/native"
+	"github.com/gatehouse-project/gatehouse/internal/api/signin"
 	"github.com/gatehouse-project/gatehouse/internal/api/sshverify"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 )
@@ -42,7 +43,8 @@ func (s *Server) owners() ([]api.Owner, error) {
 	if err != nil {
 		return nil, err
 	}
-	owners := []api.Owner{dialect.Owner(), s.fortanix().Owner(), own, api.Health(func(ctx context.Context) []string { return s.ready.check(ctx) })}
+	pages := s.signin()
+	owners := []api.Owner{dialect.Owner(), s.fortanix().Owner(), pages.Owner(), pages.Home(), own, api.Health(func(ctx context.Context) []string { return s.ready.check(ctx) })}
 	if s.Config.MetricsOnMain() {
 		owners = append(owners, api.Owner{
 			Name: "metrics", Prefixes: []string{"/metrics"},
@@ -54,9 +56,8 @@ func (s *Server) owners() ([]api.Owner, error) {
 
 // fortanix is the dialect of sessions.
 func (s *Server) fortanix() *fortanix.Dialect {
-	s.Login.Methods = fortanix.Methods()
 	return &fortanix.Dialect{
-		Login: s.Login, Sessions: s.Sessions, Access: s.Access, Users: s.Users, Accounts: s.Accounts, Groups: s.Groups, Apps: s.Apps,
+		Login: s.Login, Sessions: s.Sessions, Factors: s.Factors, Captcha: s.Captcha, Access: s.Access, Users: s.Users, Accounts: s.Accounts, Groups: s.Groups, Apps: s.Apps,
 		Cookies: s.cookies(), BodyWait: bodyWait, FreshFor: s.Config.Auth.Fresh, Now: s.Now,
 		Ready: func(ctx context.Context) error {
 			if reasons := s.ready.check(ctx); len(reasons) > 0 {
@@ -64,6 +65,13 @@ func (s *Server) fortanix() *fortanix.Dialect {
 			}
 			return nil
 		},
+	}
+}
+
+// signin serves the steps of signing in that take a browser.
+func (s *Server) signin() *signin.Pages {
+	return &signin.Pages{
+		Login: s.Login, Sessions: s.Sessions, Captcha: s.Captcha, Pictures: api.NewPictures(2), Cookies: s.cookies(), Metadata: s.saml.Metadata, BodyWait: bodyWait,
 	}
 }
 
