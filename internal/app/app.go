@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/config"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/factor"
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/keyproof"
@@ -65,6 +66,7 @@ type House struct {
 	Groups   *identity.Groups
 	Apps     *identity.Applications
 	Sessions *session.Service
+	Factors  *factor.Service
 	Lockout  *guard.Lockout
 	Once     guard.OnceStore
 	Captcha  *guard.Captcha
@@ -294,11 +296,15 @@ func (h *House) buildSignIn() {
 	h.Lockout.CaptchaAfter = c.Auth.CaptchaAfter
 	h.Once = store.Once{DB: h.DB}
 	h.Captcha = &guard.Captcha{Sealer: h.Sealer, Once: h.Once, Now: now, Life: c.Auth.CaptchaLife}
+	h.Factors = &factor.Service{
+		Store: store.Factors{DB: h.DB, Sealer: h.Sealer}, Now: now, NewID: newID, RPID: c.WebAuthn.RPID, RPName: "Gatehouse", // its origins are known once the door listens
+		Wait: c.Session.Pending, Talk: c.TSV.Conversation, Tries: c.TSV.Tries, OnError: h.failed,
+	}
 	h.Login = &login.Service{
 		Tokens: h.Tokens, Failures: h.Failures, Audit: h.Audit, Now: now,
 		Access: h.Access, Users: h.Users, Applications: h.Apps, Sessions: h.Sessions, Lockout: h.Lockout, Gate: &guard.Gate{Width: 4}, Hasher: h.hasher,
 		MinFailure: time.Duration(c.Auth.MinFailureMS) * time.Millisecond, QueueWait: c.Auth.HashWait, OnAttempt: h.metrics.signedIn,
-		Accounts: h.Accounts, Enforcement: c.TSV.Enforcement, MFAAfterSSO: c.Auth.MFAAfterSSO, RefuseEnrolledBasic: c.Auth.RefuseEnrolledBasic,
+		Second: h.Factors, Accounts: h.Accounts, Enforcement: c.TSV.Enforcement, MFAAfterSSO: c.Auth.MFAAfterSSO, RefuseEnrolledBasic: c.Auth.RefuseEnrolledBasic,
 		ElevationFor: c.TSV.Elevation, UnlockFor: c.Auth.Config2FA, FreshFor: c.Auth.Fresh, ElevationTries: c.TSV.Tries,
 	}
 }

@@ -109,6 +109,9 @@ func (s *Server) listenHTTP(ctx context.Context) error {
 		u.Host = net.JoinHostPort(u.Hostname(), portOf(s.HTTP))
 		s.Config.PublicURL = &u
 	}
+	if s.Factors.Origins = s.Config.WebAuthn.Origins; len(s.Factors.Origins) == 0 {
+		s.Factors.Origins = s.cookies().Own()
+	}
 	handler, err := s.handler()
 	if err != nil {
 		return err
@@ -233,6 +236,7 @@ func (s *Server) startLoops(ctx context.Context, loops *sync.WaitGroup) {
 		func(ctx context.Context) { s.Lockout.Run(ctx, time.Minute) },
 		func(ctx context.Context) { guard.SweepOnce(ctx, s.Once, s.Now, time.Minute) },
 		func(ctx context.Context) { s.Apps.Run(ctx, time.Minute) },
+		func(ctx context.Context) { s.Factors.Run(ctx, time.Minute) },
 		func(ctx context.Context) { s.Login.Recheck(ctx, s.Config.SSO.Recheck) },
 		func(ctx context.Context) { login.SweepFlows(ctx, s.Login.Flows, s.Now, time.Minute) },
 	} {
