@@ -101,8 +101,9 @@ func (c *certificate) fingerprint() string {
 	return hex.EncodeToString(sum[:])
 }
 
+// config asks clients for a certificate and takes any, or none: what it is worth is for package login to say. That its holder has the key is proved.
 func (c *certificate) config() *tls.Config {
-	return &tls.Config{GetCertificate: c.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	return &tls.Config{GetCertificate: c.get, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 }
 
 // ownCertificate makes a self-signed certificate in the data directory unless a good one is there, and

@@ -30,6 +30,7 @@ func (h *House) buildProviders() {
 	h.Providers = &identity.Providers{
 		Store: store.Providers{DB: h.DB, Sealer: h.Sealer}, Users: store.Users{DB: h.DB}, Now: now, NewID: newID, Check: h.Login.CheckProvider,
 	}
+	h.Apps.Providers = h.Providers.Store
 	l := h.Login
 	l.Providers, l.Flows, l.Once, l.NewID, l.OnError = h.Providers, store.Flows{DB: h.DB, Sealer: h.Sealer}, h.Once, newID, h.failed
 	l.Discoveries = &guard.Failures{Store: store.Guards{DB: h.DB}, Now: now, Threshold: c.SSO.Discover, Window: time.Minute}

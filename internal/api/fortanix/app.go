@@ -104,9 +104,7 @@ func newApp(body *object, account string) identity.NewApplication {
 	if in.Role != "crypto" && in.Role != "admin" {
 		body.refuse("role")
 	}
-	if body.has("credential") && !isSecret(body.members["credential"]) {
-		body.refuse("credential")
-	}
+	in.Credential = body.credential()
 	if body.has("default_group") {
 		in.Default = body.uuid("default_group")
 	}
@@ -118,17 +116,6 @@ func newApp(body *object, account string) identity.NewApplication {
 		body.refuse("add_groups")
 	}
 	return in
-}
-
-// isSecret says that a secret is asked for, which is what happens when nothing is: {"secret":null}. Other kinds of
-// credential are not there yet, and nobody brings a secret along.
-func isSecret(raw json.RawMessage) bool {
-	var asked map[string]json.RawMessage
-	if json.Unmarshal(raw, &asked) != nil || len(asked) != 1 {
-		return false
-	}
-	value, ok := asked["secret"]
-	return ok && isNull(value)
 }
 
 // groupIDs reads a list of group ids, or, as newer callers write it, an object with a member for each, whose value is
@@ -162,13 +149,6 @@ func isNull(raw json.RawMessage) bool {
 	return len(raw) == 0 || bytes.Equal(bytes.TrimSpace(raw), []byte("null"))
 }
 
-type wireCredential struct {
-	App        string `json:"app_id"`
-	Credential struct {
-		Secret string `json:"secret"`
-	} `json:"credential"`
-}
-
 // wireApp is an application.
 type wireApp struct {
 	Account        string        `json:"acct_id"`
@@ -191,7 +171,7 @@ type wireApp struct {
 
 func appOf(a identity.Application) wireApp {
 	out := wireApp{
-		Account: a.Account, ID: a.ID, Name: a.Name, Description: a.Description, AuthType: "Secret", CreatedAt: wireTime(a.Created),
+		Account: a.Account, ID: a.ID, Name: a.Name, Description: a.Description, AuthType: authTypes[a.AuthType], CreatedAt: wireTime(a.Created),
 		Creator: creatorOf(a.Creator), DefaultGroup: a.Default, Enabled: !a.Disabled, Groups: append([]string{}, a.Groups...),
 		Addresses: a.Addresses, Role: a.Role,
 	}

@@ -2,6 +2,7 @@ package fortanix
 
 import (
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"strings"
 	"unicode/utf8"
@@ -15,7 +16,7 @@ import (
 
 // Which credential opens which door; everything else is refused unread (rule W6):
 //
-//	session/auth          a user's or an application's Basic, or one method of the body
+//	session/auth          a user's or an application's Basic, the certificate of the connection, or one method of the body
 //	session/...           a session's token, as Bearer or cookie
 //	everything else       the same, or the API key of an application by Basic
 //	discover, version,
@@ -33,6 +34,15 @@ func (d *Dialect) bySession(states []session.State) func(*http.Request) (access.
 	}
 }
 
+// waiting lets a session in that waits for its second factor.
+func (d *Dialect) waiting(r *http.Request) (access.Caller, error) {
+	by, err := d.bySession([]session.State{session.Pending})(r)
+	if errors.Is(err, session.ErrNotActive) { // which tells of one that is active already
+		err = errNoFactor
+	}
+	return by, err
+}
+
 // bySessionOrKey lets an active session in, or an application by its API key. A user's Basic is not looked
 // at: a second factor could not be asked for.
 func (d *Dialect) bySessionOrKey(states []session.State) func(*http.Request) (access.Caller, error) {
@@ -46,6 +56,7 @@ func (d *Dialect) bySessionOrKey(states []session.State) func(*http.Request) (ac
 			return access.Caller{}, errNoSession
 		}
 		p.Kind, p.Accepts = login.AppSecret, []login.Kind{login.AppSecret} // what cannot be read is a failed attempt
+		p.Certificate = nil                                                // it begins sessions, and is no API key
 		return d.Login.Authenticate(r.Context(), p)
 	}
 }
@@ -77,8 +88,16 @@ func (d *Dialect) token(r *http.Request) (login.Presented, bool) {
 // presented is a credential of that kind at this door.
 func (d *Dialect) presented(r *http.Request, kind login.Kind) login.Presented {
 	return login.Presented{
-		Kind: kind, Address: api.Remote(r.Context()), Door: Name, Accepts: []login.Kind{kind}, Request: api.RequestID(r.Context()),
+		Kind: kind, Address: api.Remote(r.Context()), Door: Name, Accepts: []login.Kind{kind}, Request: api.RequestID(r.Context()), Certificate: certificate(r),
 	}
+}
+
+// certificate is the one that the client has proved on this connection, DER; nil where it showed none, or where somebody else ends TLS.
+func certificate(r *http.Request) []byte {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return nil
+	}
+	return r.TLS.PeerCertificates[0].Raw
 }
 
 // basic reads what follows "Basic": an application where the left part is an id, otherwise a user. What cannot be

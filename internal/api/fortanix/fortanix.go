@@ -70,9 +70,9 @@ func (d *Dialect) Routes() []api.Route {
 	own := []api.Route{
 		{Method: "POST", Pattern: "/sys/v1/session/auth", Action: access.Public, Handler: d.open(d.auth)},
 		{Method: "POST", Pattern: "/sys/v1/session/auth/discover", Action: access.Public, Handler: d.open(d.discover)},
-		{Method: "POST", Pattern: "/sys/v1/session/auth/2fa/fido2", Action: access.SessionKeep, Handler: d.inSession(d.finish(byKey), each...)},
-		{Method: "POST", Pattern: "/sys/v1/session/auth/2fa/recovery_code", Action: access.SessionKeep, Handler: d.inSession(d.finish(byCode(factor.Recovery, "recovery_code")), each...)},
-		{Method: "POST", Pattern: "/sys/v1/session/auth/2fa/totp", Action: access.SessionKeep, Handler: d.inSession(d.finish(byCode(factor.TOTP, "totp_code")), each...)},
+		{Method: "POST", Pattern: "/sys/v1/session/auth/2fa/fido2", Action: access.SessionKeep, Handler: d.behind(d.waiting, d.finish(byKey))},
+		{Method: "POST", Pattern: "/sys/v1/session/auth/2fa/recovery_code", Action: access.SessionKeep, Handler: d.behind(d.waiting, d.finish(byCode(factor.Recovery, "recovery_code")))},
+		{Method: "POST", Pattern: "/sys/v1/session/auth/2fa/totp", Action: access.SessionKeep, Handler: d.behind(d.waiting, d.finish(byCode(factor.TOTP, "totp_code")))},
 		{Method: "POST", Pattern: "/sys/v1/session/auth/2fa/u2f", Action: access.SessionKeep, Handler: d.inSession(noU2F, each...)},
 		{Method: "POST", Pattern: "/sys/v1/session/refresh", Action: access.SessionKeep, Handler: d.inSession(d.refresh, alive...)},
 		{Method: "POST", Pattern: "/sys/v1/session/reauth", Action: access.SessionStart, Handler: d.inSession(d.reauth)},

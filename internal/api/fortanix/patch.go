@@ -42,8 +42,11 @@ func (d *Dialect) patchUser(w http.ResponseWriter, r *http.Request, by access.Ca
 		return err
 	}
 	id := pathID(r, "user")
-	if id != by.ID && (change.add != nil || len(change.rename) > 0) {
-		return errForbidden
+	if id != by.ID {
+		err = d.others(r, by, id, change)
+	}
+	if err != nil {
+		return err
 	}
 	if err := d.apply(w, r, by, id, change); err != nil {
 		return err
@@ -51,15 +54,21 @@ func (d *Dialect) patchUser(w http.ResponseWriter, r *http.Request, by access.Ca
 	return d.showUser(w, r, by)
 }
 
-// apply makes the changes one after the other: each is whole by itself.
+// others refuses what nobody does to somebody else: all but removing keys. Who cannot see a user learns nothing of one.
+func (d *Dialect) others(r *http.Request, by access.Caller, id string, change userChange) error {
+	if _, err := d.Accounts.Person(r.Context(), d.Access.For(by), by.Account, id); err != nil {
+		return err
+	}
+	if change.add != nil || len(change.rename) > 0 || change.names != nil {
+		return errForbidden
+	}
+	return nil
+}
+
+// apply makes the changes one after the other: each is whole by itself. Names go last, as they alone need nothing to be unlocked.
 func (d *Dialect) apply(w http.ResponseWriter, r *http.Request, by access.Caller, id string, change userChange) error {
 	for _, one := range change.rename {
 		if err := d.Login.RenameDevice(r.Context(), by, one.Old, one.Fresh); err != nil {
-			return err
-		}
-	}
-	if change.names != nil {
-		if err := d.Users.Rename(r.Context(), d.Access.For(by), id, change.names); err != nil {
 			return err
 		}
 	}
@@ -75,7 +84,10 @@ func (d *Dialect) apply(w http.ResponseWriter, r *http.Request, by access.Caller
 			return err
 		}
 	}
-	return nil
+	if change.names == nil {
+		return nil
+	}
+	return d.Users.Rename(r.Context(), d.Access.For(by), id, change.names)
 }
 
 // userChange reads the members of a PATCH. U2F keys are members of the same list: they can go and be renamed, not come.
@@ -146,8 +158,11 @@ func (o *object) names() func(identity.Names) identity.Names {
 	}
 	fresh := map[string]string{}
 	for member := range to {
-		if _, ok := o.members[member]; ok {
-			fresh[member] = o.optional(member)
+		if _, ok := o.members[member]; !ok {
+			continue
+		}
+		if fresh[member] = o.optional(member); len(fresh[member]) > 4096 {
+			o.refuse(member)
 		}
 	}
 	if len(fresh) == 0 {

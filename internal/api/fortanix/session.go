@@ -38,7 +38,8 @@ func (d *Dialect) auth(w http.ResponseWriter, r *http.Request) error {
 	return reply(w, d.answer(in.Token, in.Session, in.Pending))
 }
 
-// chosen is the one credential that came: by Basic, or as a method of the body. A Bearer beside it is not looked at.
+// chosen is the one credential that came: by Basic, as a method of the body, or, where neither is there, as the certificate of the
+// connection. A Bearer beside it is not looked at.
 func (d *Dialect) chosen(r *http.Request, body *object) (login.Presented, error) {
 	method := body.optional("method")
 	sent, isBasic := credentials(r, "Basic")
@@ -51,6 +52,8 @@ func (d *Dialect) chosen(r *http.Request, body *object) (login.Presented, error)
 		return login.Presented{}, errTwoWays
 	case isBasic:
 		return d.basic(r, sent), nil
+	case !body.has("method") && certificate(r) != nil:
+		return d.presented(r, login.Certificate), nil
 	case !body.has("method"):
 		return login.Presented{}, errNoWay
 	}

@@ -87,7 +87,7 @@ func (d *Dialect) createUser(w http.ResponseWriter, r *http.Request, by access.C
 		return err
 	}
 	email, password := body.email("user_email"), secret.New(body.text("user_password", maxPassword))
-	body.optional("recaptcha_response") // no CAPTCHA is given out yet, so whatever came is not its answer
+	body.optional("recaptcha_response") // nobody fails here, so none is ever due
 	if err := body.wrong(); err != nil {
 		return err
 	}

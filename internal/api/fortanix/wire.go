@@ -8,6 +8,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/api"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/factor"
+	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
@@ -51,6 +52,7 @@ var answers = []struct {
 	{errBindTo, http.StatusBadRequest, errBindTo.Text},
 	{errU2F, http.StatusBadRequest, errU2F.Text},
 	{login.ErrNothingPending, http.StatusBadRequest, errNoFactor.Text},
+	{identity.ErrNoSecret, http.StatusBadRequest, "Invalid request: " + identity.ErrNoSecret.Text},
 	{factor.ErrNoConversation, http.StatusBadRequest, "Invalid request: no challenge pending"},
 
 	{errNoWay, http.StatusUnauthorized, errNoWay.Text},

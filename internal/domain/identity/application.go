@@ -133,9 +133,10 @@ type Fresh struct {
 
 // Applications adds and changes applications.
 type Applications struct {
-	Store ApplicationStore
-	Now   func() time.Time
-	NewID func() string
+	Store     ApplicationStore
+	Providers ProviderStore // of the directories that may check passwords of applications; nil: none may
+	Now       func() time.Time
+	NewID     func() string
 }
 
 // NewApplication is what an application is made from.
@@ -175,6 +176,9 @@ func (s *Applications) Create(ctx context.Context, by Authority, in NewApplicati
 		return Application{}, none, err
 	}
 	plain, err := in.Credential.give(&a, now)
+	if err == nil && a.AuthType == ByLDAP {
+		a.Provider, err = s.directory(ctx, a.Provider)
+	}
 	if err != nil {
 		return Application{}, none, err
 	}

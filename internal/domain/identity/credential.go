@@ -1,10 +1,13 @@
 package identity
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/gatehouse-project/gatehouse/internal/fault"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
@@ -47,6 +50,21 @@ func (c Credential) give(a *Application, now time.Time) (secret.String, error) {
 		return secret.String{}, c.trust(a, now)
 	}
 	return secret.String{}, unusable("credential", "one that is known here")
+}
+
+// directory finds the LDAP provider that is meant, by its id or by its handle written like one.
+func (s *Applications) directory(ctx context.Context, id string) (string, error) {
+	if s.Providers == nil {
+		return "", unusable("ldap", "an identity provider")
+	}
+	p, err := s.Providers.ByID(ctx, id)
+	if handle, wrong := uuid.Parse(id); fault.Is(err, fault.NotFound) && wrong == nil {
+		p, err = s.Providers.ByHandle(ctx, handle)
+	}
+	if fault.Is(err, fault.NotFound) || err == nil && p.Kind != LDAP {
+		return "", unusable("ldap", "an identity provider that speaks LDAP")
+	}
+	return p.ID, err
 }
 
 func (c Credential) trust(a *Application, now time.Time) error {

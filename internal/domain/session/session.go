@@ -117,11 +117,11 @@ func (x Session) ExpiresIn(now time.Time) int {
 // everything is what an active session opens, as far as its principal may.
 var everything = []access.Action{"*"}
 
-// enrolling is what an enrol-only session opens: the holder's own second factors, and what leads to them.
-var enrolling = []access.Action{"factor.*", "session.*", access.UserRead}
+// enrolling is what an enrol-only session opens: the holder's own second factors, what leads to them, and the holder's names.
+var enrolling = []access.Action{"factor.*", "session.*", access.UserRead, access.UserRename}
 
 // Caller is who acts by the session. Nothing but an active one makes a caller with rights; an enrol-only one makes one
-// that may look at itself and set up its second factor.
+// that may look at itself, name itself and set up its second factor.
 func (x Session) Caller(address netip.Addr, door, request string) access.Caller {
 	c := access.Caller{
 		Principal: x.Principal, Method: x.Method, At: x.Authenticated, Address: address, Door: door, Request: request,

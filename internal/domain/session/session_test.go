@@ -381,6 +381,18 @@ func (w *world) raised(t *testing.T, token secret.String, transport session.Tran
 	return fresh
 }
 
+// A session that began with a certificate begets none that works without it.
+func TestReauth_keeps_what_the_session_is_bound_to(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	_, by := w.start(t, access.Application, "ci", session.New{Certificate: []byte("digest")})
+	_, x, err := w.Reauth(t.Context(), by, "")
+	is(t, err, nil)
+	if string(x.Certificate) != "digest" {
+		t.Errorf("%+v", x)
+	}
+}
+
 func TestReauth(t *testing.T) {
 	t.Parallel()
 	w := newWorld()

@@ -80,7 +80,7 @@ func (s *Service) Reauth(ctx context.Context, by access.Caller, userAgent string
 		return secret.String{}, Session{}, err
 	}
 	now := s.Now()
-	x := s.begin(by, New{State: Active, UserAgent: userAgent}, now)
+	x := s.begin(by, New{State: Active, UserAgent: userAgent, Provider: old.Provider, Certificate: old.Certificate}, now)
 	x.Method, x.Authenticated, x.Deadline = old.Method, old.Authenticated, old.Deadline
 	return s.insert(ctx, by, x, "")
 }
