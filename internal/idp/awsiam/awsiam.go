@@ -41,7 +41,7 @@ const (
 
 // Cloud asks STS. Its fields do not change once it is in use.
 type Cloud struct {
-	Client   *http.Client     // obeys the policy for outward calls
+	Client   *outbound.Client // obeys the policy for outward calls
 	BaseURL  string           // scheme, host and port to connect to instead of the region's own; "" for that one
 	Regions  []string         // that may be asked; empty: all
 	ServerID string           // what programs sign as X-Gatehouse-Server-Id, so that it counts here alone; "" for none
