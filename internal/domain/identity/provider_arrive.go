@@ -135,6 +135,9 @@ func (s *Providers) provision(ctx context.Context, p Provider, v Visitor) (User,
 	}
 	now := s.Now()
 	u := User{ID: s.NewID(), Account: DefaultAccount, Name: base, Email: v.Email, EmailVerified: v.EmailVerified, Created: now, Updated: now}
+	if checkText("display name", v.Display) == nil {
+		u.Names.Display = v.Display
+	}
 	for number := 2; ; number++ {
 		l := Link{Provider: p.ID, Subject: v.Subject, User: u.ID, Made: true, Created: now}
 		err := s.Store.InsertMade(ctx, u, l, s.said(actionCreate, p, v, u))
