@@ -16,7 +16,7 @@ import (
 // How assertions may be encrypted. The old padding of RSA is left out: it makes an oracle of whoever decrypts.
 var (
 	gcmKeys = map[string]int{nsEnc11 + "aes128-gcm": 16, nsEnc11 + "aes192-gcm": 24, nsEnc11 + "aes256-gcm": 32}
-	cbcKeys = map[string]int{nsEncrypted + "aes128-cbc": 16, nsEncrypted + "aes192-cbc": 24, nsEncrypted + "aes256-cbc": 32}
+	cbcKeys = map[string]int{"http://www.w3.org/2001/04/xmlenc#aes128-cbc": 16, "http://www.w3.org/2001/04/xmlenc#aes192-cbc": 24, "http://www.w3.org/2001/04/xmlenc#aes256-cbc": 32}
 
 	oaepDigests = map[string]crypto.Hash{
 		"":                     crypto.SHA1, // XML Encryption 5.5.2

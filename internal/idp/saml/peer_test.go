@@ -1,16 +1,15 @@
 package saml_test
 
 import (
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
 	"math/big"
 	"strings"
 	"testing"
 	"time"
-
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"

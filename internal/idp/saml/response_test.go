@@ -292,8 +292,10 @@ func TestArrive_says_who_came(t *testing.T) {
 	}{
 		{"by name, too", "", "", func(s *identity.ProviderSettings) { s.SAML.NameClaim = "${uid}" }, with(func(v *identity.Visitor) { v.Name = "dana" })},
 		{"by NameID", "", "", func(s *identity.ProviderSettings) { s.SAML.NameClaim = "${NameID}" }, with(func(v *identity.Visitor) { v.Name = "Dana@example.test" })},
-		{"an attribute is no NameID", `Name="displayName"`, `Name="NameID"`, func(s *identity.ProviderSettings) { s.SAML.NameClaim = "${NameID}" },
-			with(func(v *identity.Visitor) { v.Name, v.Display = "Dana@example.test", "" })},
+		{
+			"an attribute is no NameID", `Name="displayName"`, `Name="NameID"`, func(s *identity.ProviderSettings) { s.SAML.NameClaim = "${NameID}" },
+			with(func(v *identity.Visitor) { v.Name, v.Display = "Dana@example.test", "" }),
+		},
 		{"by a persistent id", email, persistent + ">D4", nil, identity.Visitor{Subject: "persistent:D4", Display: "Dana Scully"}},
 		{"by a persistent id of ours", email, persistent + ` NameQualifier="` + issuer + `" SPNameQualifier="` + entityID + `">D4`, nil, identity.Visitor{Subject: "persistent:D4", Display: "Dana Scully"}},
 		{"by an attribute for mail, which nobody vouches for", email, persistent + ">D4", func(*identity.ProviderSettings) {}, identity.Visitor{Subject: "persistent:D4", Display: "Dana Scully"}},

@@ -29,7 +29,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
-	"net/http"
 	"net/url"
 	"time"
 
@@ -38,6 +37,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
+	"github.com/gatehouse-project/gatehouse/internal/outbound"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
 
@@ -56,7 +56,7 @@ type Federation struct {
 	Key         *rsa.PrivateKey
 	Certificate *x509.Certificate
 
-	Client    *http.Client     // for Test alone; obeys the policy for outward calls
+	Client    *outbound.Client // for Test alone; obeys the policy for outward calls
 	AllowHTTP bool             // plain http, of loopback addresses alone
 	Now       func() time.Time // time.Now when nil
 	Timeout   time.Duration    // of a call; 10 s when zero
