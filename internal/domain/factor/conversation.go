@@ -40,7 +40,7 @@ func (s *Service) lasts(c Conversation) time.Duration {
 	return s.Talk
 }
 
-// Find loads a living conversation. It reports ErrNoConversation.
+// Find loads a living conversation, whoever asks: that its session is the caller's is for the caller to see. It reports ErrNoConversation.
 func (s *Service) Find(ctx context.Context, k Key) (Conversation, error) {
 	c, err := s.Store.Find(ctx, k)
 	if err == nil && !s.living(c, k) {

@@ -86,7 +86,7 @@ type Code struct {
 }
 
 // Enrolled says that the user has a second factor. Recovery codes alone are none.
-func (s Set) Enrolled() bool { return s.TOTP != nil || len(s.Devices) > 0 }
+func (set Set) Enrolled() bool { return set.TOTP != nil || len(set.Devices) > 0 }
 
 // Purpose is what a conversation is about.
 type Purpose string
