@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/api"
+	"github.com/gatehouse-project/gatehouse/internal/api/bitbucket"
 	"github.com/gatehouse-project/gatehouse/internal/api/fortanix"
 	"github.com/gatehouse-project/gatehouse/internal/api/native"
 	"github.com/gatehouse-project/gatehouse/internal/api/signin"
@@ -44,7 +45,7 @@ func (s *Server) owners() ([]api.Owner, error) {
 		return nil, err
 	}
 	pages := s.signin()
-	owners := []api.Owner{dialect.Owner(), s.fortanix().Owner(), pages.Owner(), pages.Home(), own, api.Health(func(ctx context.Context) []string { return s.ready.check(ctx) })}
+	owners := []api.Owner{dialect.Owner(), s.fortanix().Owner(), s.bitbucket().Owner(), pages.Owner(), pages.Home(), own, api.Health(func(ctx context.Context) []string { return s.ready.check(ctx) })}
 	if s.Config.MetricsOnMain() {
 		owners = append(owners, api.Owner{
 			Name: "metrics", Prefixes: []string{"/metrics"},
@@ -66,6 +67,11 @@ func (s *Server) fortanix() *fortanix.Dialect {
 			return nil
 		},
 	}
+}
+
+// bitbucket is the dialect of two-step verification.
+func (s *Server) bitbucket() *bitbucket.Dialect {
+	return &bitbucket.Dialect{Login: s.Login, Captcha: s.Captcha, Cookies: s.cookies(), BodyWait: bodyWait}
 }
 
 // signin serves the steps of signing in that take a browser.

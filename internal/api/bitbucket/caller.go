@@ -60,9 +60,9 @@ func (d *Dialect) person(r *http.Request, p login.Presented) (access.Caller, err
 	var failed *login.Failed
 	switch {
 	case errors.As(err, &failed) && failed.Unread:
-		return by, errors.Join(errCaptcha, err)
+		return access.Caller{}, errCaptcha
 	case fault.Is(err, fault.Unauthenticated), errors.Is(err, login.ErrEnrolFirst):
-		return by, errors.Join(errNotIn, err)
+		return access.Caller{}, errNotIn
 	case err == nil && by.Kind != access.User:
 		return access.Caller{}, errNotIn
 	}

@@ -58,6 +58,7 @@ func (d *Dialect) startEnforced(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	e.Token = conversation // it goes on under the name that it has
 	return reply(w, enrolment(e))
 }
 

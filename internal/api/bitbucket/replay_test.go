@@ -1,0 +1,81 @@
+package bitbucket_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-project/gatehouse/internal/api/apitest"
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/login"
+	"github.com/gatehouse-project/gatehouse/internal/domain/session"
+	"github.com/gatehouse-project/gatehouse/internal/secret"
+)
+
+// Every operation and every refusal of login and two-step verification stands in testdata, byte for byte.
+func TestExchanges(t *testing.T) {
+	t.Parallel()
+	apitest.Dir(t, "testdata/*.txtar", func(t *testing.T) apitest.Replay {
+		t.Helper()
+		h := newHouseThatDemands(t, publicURL(t.Name()), demandIn(t.Name()))
+		passes := func(d time.Duration) func(*testing.T) { return func(*testing.T) { h.clock.pass(d) } }
+		return apitest.Replay{Handler: h, Vars: h.vars(t), Steps: map[string]func(*testing.T){
+			"half a minute passes":   passes(30 * time.Second),
+			"nine minutes pass":      passes(9 * time.Minute),
+			"eleven minutes pass":    passes(11 * time.Minute),
+			"hashing is busy":        func(*testing.T) { h.hasher.busy.Store(true) },
+			"an administrator helps": func(t *testing.T) { h.unlock(t, "dana") },
+			"erin's password changes": func(t *testing.T) {
+				t.Helper()
+				by := h.login.Access.For(access.LocalCaller("root", h.clock.Now()))
+				must(t, h.users.SetPassword(t.Context(), by, h.ids["erin"], secret.New("another: horse battery")))
+			},
+			"erin is shut out": func(t *testing.T) {
+				t.Helper()
+				by := h.login.Access.For(access.LocalCaller("root", h.clock.Now()))
+				must(t, h.users.SetDisabled(t.Context(), by, h.ids["erin"], true))
+			},
+			"a second factor is demanded of all": func(*testing.T) { h.login.Enforcement = login.DemandAll },
+		}}
+	})
+}
+
+// publicURL is the one that a file is about.
+func publicURL(name string) string {
+	switch {
+	case strings.HasSuffix(name, "cookie-https"):
+		return "https://gate.example.test"
+	case strings.HasSuffix(name, "cookie-http"):
+		return "http://gate.example.test"
+	}
+	return local
+}
+
+func demandIn(name string) string {
+	switch {
+	case strings.Contains(name, "enforced-admins"):
+		return login.DemandAdmins
+	case strings.Contains(name, "enforced"):
+		return login.DemandAll
+	}
+	return login.DemandNone
+}
+
+func (h *house) unlock(t *testing.T, name string) {
+	t.Helper()
+	_, err := h.login.Unlock(t.Context(), access.LocalCaller("root", h.clock.Now()), h.ids[name])
+	must(t, err)
+}
+
+// vars are the words that testdata uses for what each run makes anew.
+func (h *house) vars(t *testing.T) map[string]string {
+	t.Helper()
+	return map[string]string{
+		"admin": h.bearers["admin"], "dana": h.bearers["dana"], "erin": h.bearers["erin"], "mara": h.bearers["mara"], "olga": h.bearers["olga"],
+		"erinapp": h.erin, "erinkey": h.erinKey, "enrolling": h.session(t, "dana", session.EnrolOnly),
+		"asdana": strings.TrimPrefix(basic("dana", password), "Basic "), "wrongdana": strings.TrimPrefix(basic("dana", "wrong"), "Basic "),
+		"asadmin": strings.TrimPrefix(basic("admin", password), "Basic "),
+		"aserin":  strings.TrimPrefix(basic("erin", password), "Basic "),
+		"long":    strings.Repeat("a", 1<<20),
+	}
+}
