@@ -11,7 +11,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
@@ -388,7 +387,7 @@ func (c *club) codeOf(app secret.String, steps int64) secret.String {
 func (c *club) pass(d time.Duration) { c.clock = c.clock.Add(d) }
 
 // knock is a sign-in by password.
-func (c *club) knock(t testing.TB, name string, in login.Begin) login.Signed {
+func (c *club) knock(t failer, name string, in login.Begin) login.Signed {
 	t.Helper()
 	signed, err := c.SignIn(context.Background(), password(name, phrase(name)), in)
 	if err != nil {
@@ -398,7 +397,7 @@ func (c *club) knock(t testing.TB, name string, in login.Begin) login.Signed {
 }
 
 // enrol sets an app up in a session of its own, which ends, and returns the app's secret and the recovery key. Time passes, so that codes are fresh.
-func (c *club) enrol(t testing.TB, name string) (app, recovery secret.String) {
+func (c *club) enrol(t failer, name string) (app, recovery secret.String) {
 	t.Helper()
 	ctx, by := context.Background(), c.knock(t, name, login.Begin{}).Caller
 	if _, err := c.ElevateByPassword(ctx, by, secret.New(phrase(name))); err != nil {
@@ -429,4 +428,10 @@ func totp(code secret.String) factor.Answer { return factor.Answer{Kind: factor.
 
 func recoveryCode(code secret.String) factor.Answer {
 	return factor.Answer{Kind: factor.Recovery, Code: code}
+}
+
+// failer is a test, or one walk of many.
+type failer interface {
+	Helper()
+	Fatal(args ...any)
 }

@@ -44,7 +44,7 @@ func (s *Service) AddDevice(ctx context.Context, by access.Caller, name string, 
 	if err := s.changed(m.user.ID, err); err != nil {
 		return Signed{}, err
 	}
-	return s.raised(ctx, by, !m.set.Enrolled())
+	return s.raised(ctx, by, m, !m.set.Enrolled())
 }
 
 // RenameDevice gives one of the caller's security keys another name.

@@ -190,7 +190,11 @@ func (s *Service) unconfirmed(ctx context.Context, by access.Caller, u identity.
 	if !errors.As(err, &miss) {
 		return err
 	}
-	after, err := s.Lockout.Fail(ctx, guard.Who{Name: identity.Login(u.Email), Address: by.Address})
+	name, err := s.nameOf(ctx, by, u)
+	if err != nil {
+		return err
+	}
+	after, err := s.Lockout.Fail(ctx, guard.Who{Name: name, Address: by.Address})
 	if err != nil {
 		return err
 	}

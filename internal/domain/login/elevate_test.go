@@ -151,7 +151,10 @@ func TestElevate_wrong(t *testing.T) {
 			want(t, c.opens(in.Token), nil)
 			try := func() error { _, err := c.ElevateByTOTP(ctx, in.Caller, secret.New("12345")); return err }
 			if i%2 == 1 {
-				try = func() error { _, _, err := c.ElevateByRecovery(ctx, in.Caller, secret.New("AAAAA-AAAAA-AAAAA-AAAAA")); return err }
+				try = func() error {
+					_, _, err := c.ElevateByRecovery(ctx, in.Caller, secret.New("AAAAA-AAAAA-AAAAA-AAAAA"))
+					return err
+				}
 			}
 			want(t, try(), factor.ErrWrongCode)
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 	"github.com/gatehouse-project/gatehouse/internal/domain/factor"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
+	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
@@ -66,7 +67,7 @@ func (s *Service) changed(user string, err error) error {
 }
 
 func (m settler) conversation(p factor.Purpose) factor.Conversation {
-	return factor.Conversation{Purpose: p, User: m.user.ID, Session: m.session.ID, Name: identity.Login(m.user.Email), Stamp: m.user.PasswordHash}
+	return factor.Conversation{Purpose: p, User: m.user.ID, Session: m.session.ID, Name: m.session.Login, Stamp: m.user.PasswordHash}
 }
 
 // StartVoluntary begins to set up a TOTP app. It needs elevation, as all of the following do, and reports *NotElevated, ErrManaged and factor.ErrEnrolled.
@@ -107,13 +108,18 @@ func (s *Service) CompleteVoluntary(ctx context.Context, by access.Caller, conve
 	if err != nil {
 		return Signed{}, err
 	}
-	signed, err := s.raised(ctx, by, true)
+	signed, err := s.raised(ctx, by, m, true)
 	signed.Recovery = recovery
 	return signed, err
 }
 
 // raised is what becomes of a session whose holder has enrolled a second factor.
-func (s *Service) raised(ctx context.Context, by access.Caller, first bool) (Signed, error) {
+func (s *Service) raised(ctx context.Context, by access.Caller, m settler, first bool) (Signed, error) {
+	if m.session.State == session.EnrolOnly { // the sign-in is complete now
+		if err := s.forget(ctx, m.session.Login, Presented{Address: by.Address}); err != nil {
+			return Signed{}, err
+		}
+	}
 	token, x, err := s.Sessions.Enrolled(ctx, by, first)
 	return Signed{Token: token, Session: x, Caller: x.Caller(by.Address, by.Door, by.Request), Target: "/"}, err
 }
@@ -121,17 +127,13 @@ func (s *Service) raised(ctx context.Context, by access.Caller, first bool) (Sig
 // finish ends an enrolment in a session, and counts a wrong code.
 func (s *Service) finish(ctx context.Context, by access.Caller, m settler, k factor.Key, code secret.String) (secret.String, error) {
 	begun := s.Now()
-	recovery, c, err := s.Second.FinishEnrolment(ctx, k, code, m.session.ID, func(factor.Conversation) factor.Change {
+	recovery, _, err := s.Second.FinishEnrolment(ctx, k, code, m.session.ID, func(factor.Conversation) factor.Change {
 		return s.change(by, access.FactorEnrol, factor.TOTP)
 	})
 	var miss *factor.Miss
 	if errors.As(err, &miss) {
 		p := Presented{Kind: Kind(factor.TOTP), Address: by.Address, Door: by.Door, Request: by.Request}
-		name := identity.Login(m.user.Email)
-		if c.Name != "" {
-			name = c.Name
-		}
-		return secret.String{}, s.missed(ctx, p, by.Principal, name, miss, begun)
+		return secret.String{}, s.missed(ctx, p, by.Principal, miss.Conversation.Name, miss, begun)
 	}
 	return recovery, s.changed(by.ID, err)
 }

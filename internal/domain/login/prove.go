@@ -58,7 +58,12 @@ func (s passwords) Prove(ctx context.Context, p Presented) (Proof, error) {
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return Proof{}, err
 	}
-	if why := noPassword(u, err); why != "" {
+	return s.proveOf(ctx, p, u, err)
+}
+
+// proveOf checks the password of a user, or of nobody where there is none.
+func (s *Service) proveOf(ctx context.Context, p Presented, u identity.User, none error) (Proof, error) {
+	if why := noPassword(u, none); why != "" {
 		if err := forgiven(s.Hasher.CheckNobody(ctx, p.Secret)); err != nil {
 			return Proof{}, err
 		}
@@ -73,6 +78,17 @@ func (s passwords) Prove(ctx context.Context, p Presented) (Proof, error) {
 	}
 	c := s.caller(p, access.Principal{Kind: access.User, ID: u.ID, Name: u.Name})
 	return Proof{Caller: c, Stamp: u.PasswordHash}, nil
+}
+
+// passwordOf proves the password of one user, by whatever name the attempt is counted.
+type passwordOf struct {
+	s *Service
+	u identity.User
+}
+
+// Prove implements Method.
+func (m passwordOf) Prove(ctx context.Context, p Presented) (Proof, error) {
+	return m.s.proveOf(ctx, p, m.u, nil)
 }
 
 // noPassword returns why no password opens the user, or "" (rule F12).
@@ -204,11 +220,15 @@ func (s *Service) self(ctx context.Context, by access.Caller) (identity.User, er
 	return u, err
 }
 
-// proveAgain checks the password of a user who is signed in, as a sign-in does. A user who has a second factor needs more than that to have
-// failures forgotten.
+// proveAgain checks the password of a user who is signed in, as a sign-in does, and counts under the name by which they signed in: whoever fails too
+// often gets on by signing in anew. A user who has a second factor needs more than the password to have failures forgotten.
 func (s *Service) proveAgain(ctx context.Context, by access.Caller, u identity.User, password secret.String) error {
-	p := Presented{Kind: Password, Name: u.Email, Secret: password, Address: by.Address, Door: by.Door, Request: by.Request}
-	got, err := s.prove(ctx, p, passwords{s})
+	name, err := s.nameOf(ctx, by, u)
+	if err != nil {
+		return err
+	}
+	p := Presented{Kind: Password, Name: name, Secret: password, Address: by.Address, Door: by.Door, Request: by.Request}
+	got, err := s.prove(ctx, p, passwordOf{s, u})
 	if err != nil {
 		return err
 	}
@@ -217,4 +237,13 @@ func (s *Service) proveAgain(ctx context.Context, by access.Caller, u identity.U
 		return err
 	}
 	return s.Lockout.Succeed(ctx, got.who, got.before)
+}
+
+// nameOf is under which name wrong proofs of somebody who is signed in count.
+func (s *Service) nameOf(ctx context.Context, by access.Caller, u identity.User) (string, error) {
+	if by.Session == "" {
+		return identity.Login(u.Email), nil
+	}
+	x, err := s.Sessions.Own(ctx, by)
+	return cmp.Or(x.Login, identity.Login(u.Email)), err
 }

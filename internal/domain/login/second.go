@@ -117,8 +117,8 @@ func (s *Service) admit(ctx context.Context, p Presented, got passed, in Begin, 
 	if err != nil {
 		return Signed{}, err
 	}
-	if got.who.Name == "" && got.who.Program == "" {
-		got.who.Name = identity.Login(got.Caller.Name) // wrong second factors count for somebody
+	if got.who.Name == "" && got.Caller.Kind == access.User {
+		got.who.Name = identity.Login(got.Caller.Name) // a provider vouched: wrong second factors count for somebody all the same
 	}
 	c := factor.Conversation{
 		Purpose: factor.SignIn, User: got.Caller.ID, Name: got.who.Name, Method: got.Caller.Method, Stamp: got.Stamp, Provider: got.Provider,
@@ -130,11 +130,11 @@ func (s *Service) admit(ctx context.Context, p Presented, got passed, in Begin, 
 	case in.Talk:
 		return s.talk(ctx, w, c, set)
 	case w == forEnrolment:
-		signed, err := s.start(ctx, p, got.Proof, session.EnrolOnly, in, begun)
+		signed, err := s.start(ctx, p, got, session.EnrolOnly, in, begun)
 		signed.Pending = &Pending{Enrol: true}
 		return signed, err
 	}
-	signed, err := s.start(ctx, p, got.Proof, session.Pending, in, begun)
+	signed, err := s.start(ctx, p, got, session.Pending, in, begun)
 	if err != nil {
 		return Signed{}, err
 	}
@@ -191,12 +191,13 @@ func (s *Service) open(ctx context.Context, p Presented, got passed, in Begin, b
 	if err := s.Lockout.Succeed(ctx, got.who, got.before); err != nil {
 		return Signed{}, err
 	}
-	return s.start(ctx, p, got.Proof, session.Active, in, begun)
+	return s.start(ctx, p, got, session.Active, in, begun)
 }
 
-func (s *Service) start(ctx context.Context, p Presented, of Proof, state session.State, in Begin, begun time.Time) (Signed, error) {
+func (s *Service) start(ctx context.Context, p Presented, of passed, state session.State, in Begin, begun time.Time) (Signed, error) {
 	token, x, err := s.Sessions.Start(ctx, of.Caller, session.New{
 		State: state, Transport: in.Transport, UserAgent: in.UserAgent, Stamp: of.Stamp, Provider: of.Provider, Certificate: of.Certificate,
+		Login: of.who.Name,
 	})
 	if errors.Is(err, session.ErrChanged) { // shut out, or given another password, between the check and the session
 		return Signed{}, s.answer(ctx, p, begun, &Wrong{Reason: "the principal changed while it signed in", Who: of.Caller.Principal}, guard.Standing{})
@@ -351,7 +352,8 @@ func (s *Service) conclude(ctx context.Context, p Presented, c factor.Conversati
 	}
 	in.Target = c.Target
 	by.At = s.Now()
-	signed, err := s.start(ctx, p, Proof{Caller: by, Stamp: c.Stamp, Provider: c.Provider}, session.Active, in, begun)
+	of := passed{Proof: Proof{Caller: by, Stamp: c.Stamp, Provider: c.Provider}, who: guard.Who{Name: c.Name}}
+	signed, err := s.start(ctx, p, of, session.Active, in, begun)
 	if err == nil {
 		s.count(p.Kind, "ok")
 	}

@@ -75,6 +75,7 @@ type Session struct {
 	Unlocked      time.Time // until when the settings of second factors are open by the password alone; zero is never
 	Ended         time.Time // zero while it lives
 
+	Login       string // folded name under which the principal signed in, and under which wrong proofs count; empty: none
 	Tries       int    // wrong proofs in a row since the last right one
 	Certificate []byte // SHA-256 of the certificate that every request must present; nil: none
 
@@ -231,6 +232,7 @@ type New struct {
 	UserAgent string
 	Stamp     string // the credential that was checked, as Store.Insert compares it; empty is not compared
 
+	Login       string // folded name as it was presented
 	Provider    string // id of the identity provider that vouched; empty: none
 	Certificate []byte // SHA-256 of the certificate to which the session is bound; nil: none
 }

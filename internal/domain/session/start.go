@@ -35,7 +35,7 @@ func (s *Service) begin(by access.Caller, in New, now time.Time) Session {
 	x := Session{
 		ID: s.NewID(), Principal: by.Principal, Account: by.Account, State: in.State, Method: by.Method, Transport: in.Transport,
 		Created: now, Authenticated: by.At, LastUsed: now, Idle: min(life.Idle, life.Max), Deadline: now.Add(life.Max), UserAgent: cut(in.UserAgent),
-		Provider: in.Provider, Certificate: in.Certificate,
+		Provider: in.Provider, Certificate: in.Certificate, Login: in.Login,
 	}
 	if x.Transport == "" {
 		x.Transport = Bearer

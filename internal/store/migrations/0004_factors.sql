@@ -24,6 +24,7 @@ ALTER TABLE sessions ADD COLUMN provider TEXT NOT NULL DEFAULT '';
 ALTER TABLE sessions ADD COLUMN unlocked BIGINT;
 ALTER TABLE sessions ADD COLUMN tries BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE sessions ADD COLUMN certificate BYTEA;
+ALTER TABLE sessions ADD COLUMN login TEXT NOT NULL DEFAULT '';
 CREATE INDEX sessions_provider ON sessions (provider) WHERE provider <> '' AND ended IS NULL;
 
 -- What a user proves a sign-in with beside the password. The TOTP secret is sealed.

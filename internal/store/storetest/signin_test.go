@@ -143,7 +143,7 @@ func TestSessions(t *testing.T) {
 		s, ctx := store.Sessions{DB: db}, t.Context()
 		dana := addUser(t, db, "dana")
 		x := sessionOf(access.User, dana.ID)
-		x.Account, x.Elevated, x.Unlocked, x.Tries, x.Provider, x.Certificate = identity.DefaultAccount, start.Add(time.Minute), start.Add(time.Hour), 3, "p1", []byte{1, 0, 255}
+		x.Account, x.Elevated, x.Unlocked, x.Tries, x.Provider, x.Certificate, x.Login = identity.DefaultAccount, start.Add(time.Minute), start.Add(time.Hour), 3, "p1", []byte{1, 0, 255}, "dana"
 		begin(t, db, x, 9)
 		x.Principal.Name = "dana"
 
@@ -393,7 +393,10 @@ func TestAccounts(t *testing.T) {
 		if len(joined) != 2 || joined[0].Account != a || joined[0].Member.Role != identity.Administrator || joined[1].Member.Role != identity.Ordinary {
 			t.Errorf("%+v", joined)
 		}
-		_, err = s.Change(ctx, a.ID, func(a identity.Account) (identity.Account, error) { a.RequireFactor = identity.AdministratorsMust; return a, nil }, event())
+		_, err = s.Change(ctx, a.ID, func(a identity.Account) (identity.Account, error) {
+			a.RequireFactor = identity.AdministratorsMust
+			return a, nil
+		}, event())
 		must(t, err)
 		demanding, err := s.ByID(ctx, a.ID)
 		must(t, err)
