@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/factor"
+	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
@@ -280,6 +282,32 @@ func TestWhoIsShutOutIsRefused(t *testing.T) {
 	want(t, h.tsv("latest", "GET /status", h.bearer("dana"), ""), http.StatusUnauthorized, notIn)
 	want(t, h.tsv("latest", "GET /status", basic("dana", password), ""), http.StatusUnauthorized, notIn)
 	want(t, h.tsv("latest", "POST /authenticate", "", `{"username":"dana","password":"`+password+`"}`), http.StatusUnauthorized, `{"captchaRequired":false,"message":"Invalid username or password."}`)
+}
+
+// Who has security keys alone cannot show a code, and the password alone opens nobody who has a second factor.
+func TestSecurityKeysAloneNeedTheLoginPage(t *testing.T) {
+	t.Parallel()
+	for _, demand := range []string{login.DemandNone, login.DemandAll} {
+		t.Run(demand, func(t *testing.T) {
+			t.Parallel()
+			h := newHouseThatDemands(t, local, demand)
+			_, err := h.login.Second.Store.Change(t.Context(), h.ids["dana"], func(set *factor.Set) (factor.Change, error) {
+				set.Devices = append(set.Devices, factor.Device{
+					ID: newID(), Name: "key", Kind: factor.WebAuthn, Credential: []byte("credential"), PublicKey: []byte("key"), Origin: local, AAGUID: make([]byte, 16), Format: "none", Created: h.clock.Now(),
+				})
+				return factor.Change{}, nil
+			})
+			must(t, err)
+			w := h.tsv("latest", "POST /authenticate", "", `{"username":"dana","password":"`+password+`"}`)
+			want(t, w, http.StatusUnauthorized, `{"captchaRequired":false,"message":"Sign in on the Gatehouse login page."}`)
+			if w.Header().Get("Set-Cookie") != "" {
+				t.Error("a cookie was set")
+			}
+			want(t, h.tsv("latest", "GET /status", basic("dana", password), ""), http.StatusUnauthorized, notIn)
+			want(t, h.tsv("latest", "GET /status", h.bearer("dana"), ""), http.StatusOK, `{"methods":[{"type":"TOTP","enabled":false}],"twoSVActive":false}`)
+			want(t, h.tsv("latest", "GET /elevate-permissions", h.bearer("dana"), ""), http.StatusUnauthorized, byPassword)
+		})
+	}
 }
 
 // What the password unlocks at another dialect's door opens these settings only while there is no second factor.
