@@ -274,6 +274,21 @@ func TestRefusals_take_their_time_and_no_hash(t *testing.T) {
 	}
 }
 
+// A CAPTCHA that comes along before one is due is not looked at, so it is still good when one is.
+func TestCaptcha_is_looked_at_only_when_due(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, local)
+	var c struct{ CaptchaID string }
+	must(t, json.Unmarshal(h.tsv("latest", "GET /authenticate/captcha", "", "").Body.Bytes(), &c))
+	body := func(password string) string {
+		return `{"username":"dana","password":"` + password + `","captchaId":"` + c.CaptchaID + `","captchaChallenge":"` + puzzle + `"}`
+	}
+	for range 5 {
+		want(t, h.tsv("latest", "POST /authenticate", "", body("wrong")), http.StatusUnauthorized, "")
+	}
+	want(t, h.tsv("latest", "POST /authenticate", "", body(password)), http.StatusOK, `{"next":"/"}`)
+}
+
 // Whoever is shut out is out everywhere at once (rule F12).
 func TestWhoIsShutOutIsRefused(t *testing.T) {
 	t.Parallel()
