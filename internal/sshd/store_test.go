@@ -157,6 +157,10 @@ func (r *refusals) SealNext(context.Context, int, func(audit.Seal, []audit.Hash)
 	return 0, nil
 }
 
+func (r *refusals) Concerning(context.Context, string, page.Window) (page.Page[audit.Event], error) {
+	return page.Page[audit.Event]{}, nil
+}
+
 func (r *refusals) all() []audit.Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()

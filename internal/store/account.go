@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"strings"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
@@ -153,6 +154,9 @@ func (s Accounts) OfUser(ctx context.Context, user string) ([]identity.Joined, e
 
 // Members implements identity.AccountStore.
 func (s Accounts) Members(ctx context.Context, account string, w page.Window) (page.Page[identity.Person], error) {
+	if w.Keyed {
+		return s.membersBehind(ctx, account, w)
+	}
 	p := page.Page[identity.Person]{Window: w}
 	err := s.DB.ReadSnapshot(ctx, func(ctx context.Context, tx Tx) (err error) {
 		p.Total, err = One(ctx, tx, Value[int64], `SELECT COUNT(DISTINCT subject_id) FROM role_bindings WHERE subject_kind = 'user' AND resource_kind = 'account' AND resource_id = $1`, account)
@@ -164,6 +168,15 @@ func (s Accounts) Members(ctx context.Context, account string, w page.Window) (p
 		return err
 	})
 	return p, err
+}
+
+// membersBehind is Members for a Keyed window. Members of other home accounts may share a name, so the key holds the id too.
+func (s Accounts) membersBehind(ctx context.Context, account string, w page.Window) (page.Page[identity.Person], error) {
+	name, id, _ := strings.Cut(w.After, "/") // no name holds a slash
+	all, err := readAll(ctx, s.DB, scanPerson, `SELECT m.account, m.user_id, m.level, `+isTop+`, m.since, `+userColumns+`
+		FROM `+membersOf+`b.resource_id = $1`+grouped+` JOIN users u ON u.id = m.user_id WHERE (u.name_folded, u.id) > ($2, $3) ORDER BY u.name_folded, u.id LIMIT $4`,
+		account, name, id, w.Limit+1)
+	return page.Cut(all, w, func(p identity.Person) string { return identity.Fold(p.User.Name) + "/" + p.User.ID }), err
 }
 
 // Member implements identity.AccountStore.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
+	"github.com/gatehouse-project/gatehouse/internal/page"
 )
 
 // Audit keeps what happened, the chain that seals it, and the keys that sign the chain.
@@ -24,8 +25,8 @@ var (
 func insertEvents(ctx context.Context, tx Tx, events ...audit.Event) error {
 	for _, e := range events {
 		body := e.Body()
-		_, err := tx.ExecContext(ctx, `INSERT INTO audit_events (id, body, digest) VALUES ($1, $2, $3)`,
-			e.ID, string(body), hexOf(audit.DigestOf(body)))
+		_, err := tx.ExecContext(ctx, `INSERT INTO audit_events (id, body, digest, concerns) VALUES ($1, $2, $3, $4)`,
+			e.ID, string(body), hexOf(audit.DigestOf(body)), sql.NullString{String: e.Concerns, Valid: e.Concerns != ""})
 		if err != nil {
 			return fmt.Errorf("insert audit event: %w", err)
 		}
@@ -39,6 +40,15 @@ func (s Audit) Append(ctx context.Context, events ...audit.Event) error {
 		return nil
 	}
 	return s.DB.Write(ctx, func(ctx context.Context, tx Tx) error { return insertEvents(ctx, tx, events...) })
+}
+
+// Concerning implements audit.Store.
+func (s Audit) Concerning(ctx context.Context, user string, w page.Window) (page.Page[audit.Event], error) {
+	all, err := readAll(ctx, s.DB, func(scan Scan) (audit.Event, error) {
+		e := audit.Event{Concerns: user}
+		return e, scan(ScanJSON(&e))
+	}, `SELECT body FROM audit_events WHERE concerns = $1 AND id < $2 ORDER BY id DESC LIMIT $3`, user, below(w.After), w.Limit+1)
+	return page.Cut(all, w, func(e audit.Event) string { return e.ID }), err
 }
 
 // waitingEvent is an event without a position.

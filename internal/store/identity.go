@@ -170,6 +170,10 @@ func (s Users) one(ctx context.Context, query string, args ...any) (identity.Use
 
 // List implements identity.Store.
 func (s Users) List(ctx context.Context, account string, w page.Window) (page.Page[identity.User], error) {
+	if w.Keyed {
+		all, err := readAll(ctx, s.DB, scanUser, `SELECT `+userColumns+` FROM users u WHERE u.account = $1 AND u.name_folded > $2 ORDER BY u.name_folded LIMIT $3`, account, w.After, w.Limit+1)
+		return page.Cut(all, w, func(u identity.User) string { return identity.Fold(u.Name) }), err
+	}
 	p := page.Page[identity.User]{Window: w}
 	err := s.DB.ReadSnapshot(ctx, func(ctx context.Context, tx Tx) (err error) {
 		if p.Total, err = One(ctx, tx, Value[int64], `SELECT COUNT(*) FROM users WHERE account = $1`, account); err != nil {

@@ -5,7 +5,9 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/keyproof"
@@ -85,6 +87,9 @@ func moveCount(ctx context.Context, tx Tx, was keyproof.Session, to keyproof.Sta
 
 // List implements keyproof.Store: page and total are of one moment.
 func (s Keyproofs) List(ctx context.Context, f keyproof.Filter) (page.Page[keyproof.Session], error) {
+	if f.Window.Keyed {
+		return s.behind(ctx, f)
+	}
 	p := page.Page[keyproof.Session]{Window: f.Window}
 	err := s.DB.ReadSnapshot(ctx, func(ctx context.Context, tx Tx) error {
 		sel, err := newSelection(ctx, tx, f)
@@ -103,6 +108,55 @@ func (s Keyproofs) List(ctx context.Context, f keyproof.Filter) (page.Page[keypr
 		return err
 	})
 	return p, err
+}
+
+// behind is List for a Keyed window: nothing is counted, and nothing before the page is read.
+func (s Keyproofs) behind(ctx context.Context, f keyproof.Filter) (page.Page[keyproof.Session], error) {
+	after := listKeyOf(f.Window.After)
+	var found []keyproof.Session
+	err := s.DB.ReadSnapshot(ctx, func(ctx context.Context, tx Tx) error {
+		sel, err := newSelection(ctx, tx, f)
+		if err != nil {
+			return err
+		}
+		keys, err := sel.behind(ctx, tx, after, f.Window.Limit+1)
+		if err != nil {
+			return fmt.Errorf("list sessions: %w", err)
+		}
+		found, err = sessionsByKey(ctx, tx, keys)
+		return err
+	})
+	return page.Cut(found, f.Window, func(x keyproof.Session) string { return listKey{x.ID, Micros(x.Created)}.String() }), err
+}
+
+// String is the key as it stands in a window.
+func (k listKey) String() string { return strconv.FormatInt(k.created, 10) + "/" + k.id }
+
+// listKeyOf reads what String wrote. What is no key stands before everything.
+func listKeyOf(text string) listKey {
+	created, id, _ := strings.Cut(text, "/")
+	at, err := strconv.ParseInt(created, 10, 64)
+	if err != nil {
+		return listKey{id: "z", created: math.MaxInt64}
+	}
+	return listKey{id, at}
+}
+
+// behind returns the places of up to limit sessions behind one, newest first.
+func (s selection) behind(ctx context.Context, tx Tx, after listKey, limit int64) ([]listKey, error) {
+	text, args := s.query(listSessions)
+	text += fmt.Sprintf(` AND (created, id) < ($%d, $%d) ORDER BY created DESC, id DESC LIMIT $%d`, len(args)+1, len(args)+2, len(args)+3)
+	keys, err := All(ctx, tx, scanListKey, text, append(args, after.created, after.id, limit)...)
+	if err != nil || !s.has(keyproof.Expired) {
+		return keys, err
+	}
+	for _, k := range s.overdue {
+		if newestFirst(after, k) < 0 {
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, newestFirst)
+	return keys[:min(limit, int64(len(keys)))], nil
 }
 
 // selection is a filter in terms of what is stored. A pending session whose time is up is stored as

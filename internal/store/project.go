@@ -101,6 +101,10 @@ func (s Projects) one(ctx context.Context, query, arg string) (project.Project, 
 
 // List implements project.Store.
 func (s Projects) List(ctx context.Context, w page.Window) (page.Page[project.Project], error) {
+	if w.Keyed {
+		all, err := readAll(ctx, s.DB, scanProject, `SELECT `+projectColumns+` FROM projects WHERE key > $1 ORDER BY key LIMIT $2`, w.After, w.Limit+1)
+		return page.Cut(all, w, func(p project.Project) string { return p.Key }), err
+	}
 	p := page.Page[project.Project]{Window: w}
 	err := s.DB.ReadSnapshot(ctx, func(ctx context.Context, tx Tx) (err error) {
 		if p.Total, err = One(ctx, tx, Value[int64], `SELECT COUNT(*) FROM projects`); err != nil {

@@ -53,6 +53,14 @@ func Exec(ctx context.Context, tx Tx, query string, args ...any) (int64, error) 
 // Absent reports whether err says that there is no such row.
 func Absent(err error) bool { return errors.Is(err, sql.ErrNoRows) }
 
+// below is the id behind which a listing of ids in falling order goes on: that of the last one, or what stands above all ids.
+func below(after string) string {
+	if after == "" {
+		return "z" // ids are hexadecimal
+	}
+	return after
+}
+
 // JSON is how SQL holds a list or a small structure: as JSON in TEXT. A value that cannot be
 // written as JSON is a mistake in the program.
 func JSON(v any) string {

@@ -227,6 +227,10 @@ func (s Sessions) Of(ctx context.Context, of access.Subject, now time.Time) ([]s
 
 // List implements session.Store.
 func (s Sessions) List(ctx context.Context, now time.Time, w page.Window) (page.Page[session.Session], error) {
+	if w.Keyed {
+		all, err := readAll(ctx, s.DB, scanSignedIn, selectSession+` WHERE s.ended IS NULL AND s.expires > $1 AND s.id < $2 ORDER BY s.id DESC LIMIT $3`, Micros(now), below(w.After), w.Limit+1)
+		return page.Cut(all, w, func(x session.Session) string { return x.ID }), err
+	}
 	p := page.Page[session.Session]{Window: w}
 	err := s.DB.ReadSnapshot(ctx, func(ctx context.Context, tx Tx) (err error) {
 		if p.Total, err = One(ctx, tx, Value[int64], `SELECT COUNT(*) FROM sessions WHERE ended IS NULL AND expires > $1`, Micros(now)); err != nil {

@@ -96,7 +96,7 @@ func scanAttempt(scan Scan) (webhook.Attempt, error) {
 const (
 	deliveriesWhere = `SELECT ` + deliveryColumns + ` FROM webhook_deliveries d WHERE `
 	deliveriesAnd   = ` AND ($1 = '' OR d.project = $1) AND ($2 = '' OR d.owner = $2) AND ($3 = '' OR d.webhook = $3)
-		AND ($4 = '' OR d.state = $4) ORDER BY d.id DESC LIMIT $5`
+		AND ($4 = '' OR d.state = $4) AND d.id < $6 ORDER BY d.id DESC LIMIT $5`
 	deliveriesAll       = deliveriesWhere + `TRUE` + deliveriesAnd
 	deliveriesOfOwner   = deliveriesWhere + `d.owner = $2` + deliveriesAnd
 	deliveriesOfProject = deliveriesWhere + `d.project = $1` + deliveriesAnd
@@ -114,7 +114,7 @@ func (s Webhooks) Deliveries(ctx context.Context, f webhook.Filter) ([]webhook.D
 	case f.Project != "":
 		query = deliveriesOfProject
 	}
-	return readAll(ctx, s.DB, scanDelivery, query, f.Project, f.Owner, f.Webhook, string(f.State), f.Limit)
+	return readAll(ctx, s.DB, scanDelivery, query, f.Project, f.Owner, f.Webhook, string(f.State), f.Limit, below(f.Before))
 }
 
 // Delivery implements webhook.Store.

@@ -87,7 +87,22 @@ func (c Caller) Event(now time.Time, action Action, on Resource, outcome audit.O
 			e.Project = p.ID
 		}
 	}
+	e.Concerns = concerns(action, on)
 	return e
+}
+
+// concerns says to whose sign-ins an event belongs: what is done with a user's sessions, second factors and password, and by whoever tries to be the user.
+func concerns(action Action, on Resource) string {
+	noun, _, _ := strings.Cut(string(action), ".")
+	if !slices.Contains([]string{"session", "login", "factor", "guard"}, noun) && action != UserPassword && action != UserUpdate {
+		return ""
+	}
+	for _, r := range append([]Resource{on}, on.Parents...) {
+		if r.Kind == UserKind {
+			return r.ID
+		}
+	}
+	return ""
 }
 
 // Action is what somebody wants to do, as noun.verb.
@@ -121,6 +136,8 @@ const (
 	UserRename   Action = "user.rename"   // what one is called, for other people
 	AccessGrant  Action = "access.grant"  // give somebody a role
 	AccessRevoke Action = "access.revoke" // take it back
+
+	AccessExplain Action = "access.explain" // ask what somebody may do, and why; one's own rights are everybody's to ask
 
 	DeliveryRead   Action = "webhook.read"
 	DeliveryResend Action = "webhook.resend"
@@ -270,6 +287,12 @@ type Service struct {
 	Store Store
 	Now   func() time.Time
 	NewID func() string
+
+	// Standing, where set, tells Explain what a user or an application is called, and why nobody acts as them now: "" where somebody may. It
+	// reports a NotFound fault.
+	Standing func(ctx context.Context, of Subject) (name, shut string, err error)
+	// Belongs, where set, tells Explain what a resource belongs to, nearest first; nothing for what is not there.
+	Belongs func(ctx context.Context, on Resource) ([]Resource, error)
 }
 
 // Decision is the answer and, step by step, why.

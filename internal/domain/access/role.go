@@ -37,7 +37,7 @@ var grants = []struct {
 	{Licensed, InstallationKind, nil},
 	{ProjectCreator, InstallationKind, []Action{ProjectCreate}},
 	{Admin, InstallationKind, []Action{
-		UserCreate, UserRead, UserUpdate, UserRename, "project.*", "keyproof.*", "token.*", "webhook.*", AccessGrant, AccessRevoke,
+		UserCreate, UserRead, UserUpdate, UserRename, "project.*", "keyproof.*", "token.*", "webhook.*", AccessGrant, AccessRevoke, AccessExplain,
 		"account.*", "group.*", "application.*", SessionRead, SessionEnd, GuardUnlock, "provider.*", FactorReset, FactorImport,
 	}},
 	{SysAdmin, InstallationKind, []Action{"*"}},

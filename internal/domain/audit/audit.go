@@ -61,6 +61,10 @@ type Event struct {
 	Door    string            `json:"door,omitempty"`    // sshverify, sshd, command, ...
 	Count   int               `json:"count,omitempty"`   // how many like it this event stands for, when folded
 	Detail  map[string]string `json:"detail,omitempty"`  // never a secret
+
+	// Concerns is the id of the user to whose sign-ins the event belongs; empty where it belongs to nobody's. It finds events, and is no
+	// part of what the digest covers.
+	Concerns string `json:"-"`
 }
 
 // NewEvent returns an event of that moment with an id.

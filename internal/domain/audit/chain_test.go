@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
+	"github.com/gatehouse-project/gatehouse/internal/page"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
 
@@ -84,6 +85,10 @@ func (m *memory) Seals(_ context.Context, after int64, limit int) ([]audit.Seal,
 		}
 	}
 	return out, nil
+}
+
+func (m *memory) Concerning(context.Context, string, page.Window) (page.Page[audit.Event], error) {
+	return page.Page[audit.Event]{}, nil
 }
 
 func (m *memory) Waiting(context.Context) (int64, error) { return int64(len(m.waiting)), nil }

@@ -41,7 +41,7 @@ func (f *Folder) add(e Event, now time.Time) bool {
 	known, ok := f.folds[key]
 	if !ok && len(f.folds) >= maxFolds {
 		key = foldKey{action: e.Action}
-		e.Address, e.Actor.Name = "", ""
+		e.Address, e.Actor.Name, e.Concerns = "", "", ""
 		known, ok = f.folds[key]
 	}
 	if !ok {

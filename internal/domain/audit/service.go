@@ -3,6 +3,8 @@ package audit
 import (
 	"context"
 	"time"
+
+	"github.com/gatehouse-project/gatehouse/internal/page"
 )
 
 // Store keeps events and seals.
@@ -13,6 +15,8 @@ type Store interface {
 	// in all nodes; hands their digests and the last seal (zero at the start) to seal; and stores the
 	// links and the seal, all or nothing. It returns how many events were sealed; seal is not called for none.
 	SealNext(ctx context.Context, limit int, seal func(previous Seal, waiting []Hash) (Seal, []Hash)) (int, error)
+	// Concerning lists the events that concern a user, newest first, behind the one of the id w.After, sealed or not.
+	Concerning(ctx context.Context, user string, w page.Window) (page.Page[Event], error)
 	Source
 }
 

@@ -228,6 +228,7 @@ type Filter struct {
 	Owner   string
 	Webhook string
 	State   State
+	Before  string // only those older than the delivery of that id
 	Limit   int
 }
 

@@ -143,3 +143,7 @@ CREATE TABLE used_once (
   until BIGINT NOT NULL
 );
 CREATE INDEX used_once_until ON used_once (until);
+
+-- The user to whose sign-ins an event belongs: most events belong to nobody's, and cost no index.
+ALTER TABLE audit_events ADD COLUMN concerns TEXT;
+CREATE INDEX audit_events_concerns ON audit_events (concerns, id) WHERE concerns IS NOT NULL;

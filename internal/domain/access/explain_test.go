@@ -1,0 +1,138 @@
+package access_test
+
+import (
+	"context"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/fault"
+)
+
+// explainer knows Dana, who administers account blue, Eve, who is disabled, and application ci of account blue.
+func explainer() *access.Service {
+	s := service(&memory{bindings: []access.Binding{
+		holding("adam", access.Admin, access.Installation), holding("dana", access.AccountAdministrator, access.Account("blue")),
+		holding("eve", access.SysAdmin, access.Installation),
+	}})
+	s.Standing = func(_ context.Context, of access.Subject) (string, string, error) {
+		switch of.ID {
+		case "eve":
+			return "Eve", "user Eve is disabled", nil
+		case "dana", "adam", "ci":
+			return of.ID, "", nil
+		}
+		return "", "", fault.New(fault.NotFound, "user not found")
+	}
+	s.Belongs = func(_ context.Context, on access.Resource) ([]access.Resource, error) {
+		if on.Kind == access.ApplicationKind && on.ID == "ci" {
+			return []access.Resource{access.Account("blue")}, nil
+		}
+		return nil, nil
+	}
+	return s
+}
+
+func person(id string) access.Subject { return access.Subject{Kind: access.User, ID: id} }
+
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	s, adam, ci := explainer(), user("adam", "*"), access.Resource{Kind: access.ApplicationKind, ID: "ci"}
+	for name, c := range map[string]struct {
+		by      access.Caller
+		of      access.Subject
+		do      access.Action
+		on      access.Resource
+		allowed bool
+		why     string
+	}{
+		"finds what the resource belongs to":        {adam, person("dana"), access.ApplicationReset, ci, true, "role account.administrator on account blue"},
+		"refuses what no role allows":               {adam, person("dana"), access.UserCreate, access.Installation, false, "no role on the installation or above"},
+		"says that somebody is disabled":            {adam, person("eve"), access.UserCreate, access.Installation, false, "user Eve is disabled; user Eve has scope *; role sysadmin"},
+		"answers about oneself":                     {user("dana", "*"), person("dana"), access.ApplicationRead, ci, true, "account blue"},
+		"answers for the scopes that one came with": {user("dana", "access.*"), person("dana"), access.ApplicationRead, ci, false, "no scope"},
+		"knows what a program may see":              {adam, access.Subject{Kind: access.Application, ID: "ci"}, access.AccountRead, access.Account("blue"), true, "the application belongs to account blue"},
+		"needs no right for what is public":         {adam, person("dana"), access.Public, access.Installation, true, "needs no right"},
+	} {
+		d, err := s.Explain(t.Context(), c.by, c.of, c.do, c.on)
+		if err != nil || d.Allowed != c.allowed || !strings.Contains(d.String(), c.why) {
+			t.Errorf("%s: %v %v, %v", name, d.Allowed, d, err)
+		}
+	}
+}
+
+func TestExplain_refuses(t *testing.T) {
+	t.Parallel()
+	s, adam := explainer(), user("adam", "*")
+	if _, err := s.Explain(t.Context(), user("dana", "*"), person("adam"), access.UserRead, access.Installation); !fault.Is(err, fault.Denied) {
+		t.Errorf("about others without a right: %v", err)
+	}
+	if _, err := s.Explain(t.Context(), adam, person("nobody"), access.UserRead, access.Installation); !fault.Is(err, fault.NotFound) {
+		t.Errorf("about nobody: %v", err)
+	}
+	_, err := s.Explain(t.Context(), adam, person("dana"), "user.fly", access.Installation)
+	if !fault.Is(err, fault.Invalid) || !strings.Contains(fault.Text(err), "user.create, user.password") {
+		t.Errorf("no such action: %v", err)
+	}
+	if _, err := s.Explain(t.Context(), adam, person("dana"), access.UserRead, access.Resource{Kind: "moon"}); !fault.Is(err, fault.Invalid) || !strings.Contains(fault.Text(err), "installation, account") {
+		t.Errorf("no such kind: %v", err)
+	}
+}
+
+// Actions lists every constant of that type, read from the source.
+func TestActions_are_all_there_are(t *testing.T) {
+	t.Parallel()
+	file, err := parser.ParseFile(token.NewFileSet(), "access.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared := 0
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || len(spec.Values) != 1 {
+			return true
+		}
+		if kind, ok := spec.Type.(*ast.Ident); !ok || kind.Name != "Action" {
+			return true
+		}
+		text, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+		declared++
+		if err != nil || !slices.Contains(access.Actions(), access.Action(text)) {
+			t.Errorf("%s is missing", text)
+		}
+		return true
+	})
+	if declared != len(access.Actions()) || declared < 50 {
+		t.Errorf("%d declared, %d listed", declared, len(access.Actions()))
+	}
+}
+
+// What is done to a user's sessions, factors and password belongs to their sign-ins, whoever does it.
+func TestEvents_of_signing_in_say_whom_they_concern(t *testing.T) {
+	t.Parallel()
+	dana := access.Resource{Kind: access.UserKind, ID: "dana"}
+	for _, c := range []struct {
+		do   access.Action
+		on   access.Resource
+		whom string
+	}{
+		{access.SessionEnd, access.SessionOf(person("dana"), "s"), "dana"},
+		{"login.password", dana, "dana"},
+		{access.FactorReset, dana, "dana"},
+		{access.GuardUnlock, dana, "dana"},
+		{access.UserPassword, dana, "dana"},
+		{access.UserRead, dana, ""},
+		{"login.password", access.Resource{Kind: "password"}, ""},
+		{access.SessionEnd, access.SessionOf(access.Subject{Kind: access.Application, ID: "ci"}, "s"), ""},
+		{access.KeyproofCreate, access.Project("p"), ""},
+	} {
+		if e := user("adam", "*").Event(now, c.do, c.on, "done"); e.Concerns != c.whom {
+			t.Errorf("%s on %s concerns %q", c.do, c.on, e.Concerns)
+		}
+	}
+}
