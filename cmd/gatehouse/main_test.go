@@ -226,6 +226,8 @@ func TestApplications_and_sessions(t *testing.T) {
 
 	s.must("", "user", "unlock", "ana")
 	s.fails(1, "user not found", "user", "unlock", "nobody")
+	s.must("", "user", "reset-2fa", "ana")
+	s.fails(1, "user not found", "user", "reset-2fa", "nobody")
 	if out := s.must("", "session", "list", "--json"); strings.TrimSpace(out) != "[]" {
 		t.Errorf("%q", out)
 	}
