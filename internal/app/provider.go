@@ -1,7 +1,6 @@
 package app
 
 import (
-	"net/http"
 	"net/url"
 	"time"
 
@@ -39,16 +38,16 @@ func (h *House) buildProviders() {
 		identity.OIDC: &oidc.Federation{Client: to.Client(), RedirectURI: public.JoinPath("oauth").String(), AllowHTTP: c.SSO.AllowHTTP, Now: now},
 		identity.SAML: h.saml,
 	}
-	l.Cloud = &awsiam.Cloud{Client: h.toAWS(), BaseURL: c.AWS.STSBaseURL, Regions: c.AWS.Regions, ServerID: c.AWS.ServerID, Now: now}
+	l.Cloud = &awsiam.Cloud{Client: h.toAWS().Client(), BaseURL: c.AWS.STSBaseURL, Regions: c.AWS.Regions, ServerID: c.AWS.ServerID, Now: now}
 }
 
 // toAWS reaches the endpoint that the operator named, wherever it lies.
-func (h *House) toAWS() *http.Client {
+func (h *House) toAWS() outbound.Policy {
 	var named []string
 	if u, err := url.Parse(h.Config.AWS.STSBaseURL); err == nil && u.Hostname() != "" {
 		named = append(named, u.Hostname())
 	}
-	return h.allowed(named).Client()
+	return h.allowed(named)
 }
 
 func (h *House) allowed(places []string) outbound.Policy {
