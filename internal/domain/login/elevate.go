@@ -70,7 +70,7 @@ func (s *Service) settler(ctx context.Context, by access.Caller) (settler, error
 	if err != nil {
 		return settler{}, err
 	}
-	set, err := s.enrolled(ctx, u.ID)
+	set, err := s.Second.Of(ctx, u.ID)
 	return settler{x, u, set}, err
 }
 

@@ -25,7 +25,7 @@ func (s *Service) Factors(ctx context.Context, by access.Caller) (factor.Set, er
 	if err := s.Access.Require(ctx, by, access.FactorRead, userOf(by.ID)); err != nil {
 		return factor.Set{}, err
 	}
-	return s.enrolled(ctx, by.ID)
+	return s.Second.Of(ctx, by.ID)
 }
 
 // Managed says that an identity provider looks after the caller: the session came from one, or no password opens the user.

@@ -232,7 +232,7 @@ func (s *Service) proveAgain(ctx context.Context, by access.Caller, u identity.U
 	if err != nil {
 		return err
 	}
-	set, err := s.enrolled(ctx, u.ID)
+	set, err := s.Second.Of(ctx, u.ID)
 	if err != nil || set.Enrolled() {
 		return err
 	}

@@ -48,7 +48,7 @@ func (s *Service) waits(ctx context.Context, of Proof) (wait, factor.Set, error)
 	if who.Kind != access.User || federated && !s.MFAAfterSSO {
 		return forNothing, factor.Set{}, nil
 	}
-	set, err := s.enrolled(ctx, who.ID)
+	set, err := s.Second.Of(ctx, who.ID)
 	switch {
 	case err != nil:
 		return forProof, set, err
@@ -64,14 +64,6 @@ func (s *Service) waits(ctx context.Context, of Proof) (wait, factor.Set, error)
 	return forNothing, set, nil
 }
 
-// enrolled loads what a user has enrolled.
-func (s *Service) enrolled(ctx context.Context, user string) (factor.Set, error) {
-	if s.Second == nil { // of doors in tests that know no second factors
-		return factor.Set{User: user}, nil
-	}
-	return s.Second.Of(ctx, user)
-}
-
 // demanded says whether the user must have a second factor: the installation demands it, or an account that the user belongs to.
 func (s *Service) demanded(ctx context.Context, user string) (bool, error) {
 	if s.Enforcement == DemandAll {
@@ -82,9 +74,6 @@ func (s *Service) demanded(ctx context.Context, user string) (bool, error) {
 		if top || err != nil {
 			return top, err
 		}
-	}
-	if s.Accounts == nil {
-		return false, nil
 	}
 	return s.Accounts.Demands(ctx, user)
 }
@@ -294,7 +283,7 @@ func (s *Service) Challenge(ctx context.Context, by access.Caller) (Pending, err
 	if err != nil {
 		return Pending{}, err
 	}
-	set, err := s.enrolled(ctx, x.Principal.ID)
+	set, err := s.Second.Of(ctx, x.Principal.ID)
 	if err != nil {
 		return Pending{}, err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/factor"
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
@@ -217,7 +218,7 @@ func newHall() *hall {
 		seats:    &seats{rows: map[[32]byte]session.Session{}}, strikes: &strikes{rows: map[string]guard.Record{}},
 	}
 	now, ids := func() time.Time { return h.clock }, 0
-	rights := &access.Service{Store: nobody{}, Now: now}
+	rights, empty := &access.Service{Store: nobody{}, Now: now}, &books{}
 	h.Service = &login.Service{
 		Audit: &audit.Service{Store: h.events, Now: now, Folder: audit.NewFolder(time.Minute)}, Now: now, Access: rights,
 		Users:        &identity.Service{Store: h.people, Hasher: h.hasher, Now: now},
@@ -227,6 +228,7 @@ func newHall() *hall {
 			Users: session.Life{Idle: time.Hour, Max: time.Hour, Limit: 9}, Apps: session.Life{Idle: time.Minute, Max: time.Hour, Limit: 9}, Wait: time.Minute,
 		},
 		Lockout: guard.NewLockout(h.strikes, now), Gate: &guard.Gate{Width: 4}, Hasher: h.hasher, MinFailure: 250 * time.Millisecond, QueueWait: time.Second,
+		Second: &factor.Service{Store: vault{empty}, Now: now}, Accounts: &identity.Accounts{Store: houses{books: empty}, Now: now},
 		ElevationFor: time.Minute, UnlockFor: time.Minute, FreshFor: 10 * time.Minute, ElevationTries: 5, RefuseEnrolledBasic: true,
 		OnAttempt: func(_ login.Kind, outcome string) { h.outcomes = append(h.outcomes, outcome) },
 		Wait:      func(_ context.Context, d time.Duration) { h.waited = append(h.waited, d) },
