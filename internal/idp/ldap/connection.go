@@ -187,7 +187,7 @@ func words(ctx context.Context, err error) string {
 		return err.Error()
 	case errors.Is(ctx.Err(), context.Canceled):
 		return "the attempt was given up"
-	case ctx.Err() != nil, timedOut(err):
+	case ctx.Err() != nil, timedOut(err), late(ctx):
 		return "no answer in time"
 	case errors.As(err, &answer) && answer.ResultCode < goldap.ErrorNetwork:
 		return fmt.Sprintf("the directory answered %d %s", answer.ResultCode, goldap.LDAPResultCodeMap[answer.ResultCode])
@@ -208,6 +208,13 @@ func words(ctx context.Context, err error) string {
 	default:
 		return "the connection broke off"
 	}
+}
+
+// late says that the time is over. The connection may notice that before the context does, and the library keeps to itself what the
+// connection said.
+func late(ctx context.Context) bool {
+	deadline, bounded := ctx.Deadline()
+	return bounded && !time.Now().Before(deadline)
 }
 
 func timedOut(err error) bool {
