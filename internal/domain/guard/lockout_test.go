@@ -314,3 +314,19 @@ func TestGate(t *testing.T) {
 		}
 	})
 }
+
+// What names nobody counts for the address it comes from, and for no name: an empty one would be everybody's.
+func TestLockout_counts_what_has_no_name_by_its_address_alone(t *testing.T) {
+	t.Parallel()
+	l := newLock()
+	for range 19 {
+		if s := l.fail(t, guard.Who{Address: from(1)}); s.BackOff || s.CaptchaDue || s.Locked {
+			t.Fatalf("%+v", s)
+		}
+	}
+	for address, blocked := range map[byte]bool{1: true, 2: false} {
+		if s := l.fail(t, guard.Who{Address: from(address)}); s.BackOff != blocked || s.CaptchaDue {
+			t.Errorf("%d: %+v", address, s)
+		}
+	}
+}
