@@ -79,7 +79,7 @@ type oidcFlags struct {
 type samlFlags struct {
 	SSOURL          string `name:"sso-url" placeholder:"URL" help:"Where people are sent."`
 	CertificateFile string `placeholder:"FILE" help:"Certificates by which the provider signs, in PEM form."`
-	IdPInitiated    bool   `name:"idp-initiated" help:"Take responses to no request of ours."`
+	IDPInitiated    bool   `name:"idp-initiated" help:"Take responses to no request of ours."`
 	SignRequests    bool   `help:"Sign requests."`
 }
 
@@ -153,7 +153,7 @@ func (c *idpAdd) provider() (identity.NewProvider, error) {
 			return in, err
 		}
 		in.Settings.SAML = &identity.SAMLSettings{
-			Issuer: c.Issuer, SSOURL: f.SSOURL, Certificate: certificate, NameClaim: c.NameClaim, IdPInitiated: f.IdPInitiated, SignRequests: f.SignRequests,
+			Issuer: c.Issuer, SSOURL: f.SSOURL, Certificate: certificate, NameClaim: c.NameClaim, IDPInitiated: f.IDPInitiated, SignRequests: f.SignRequests,
 		}
 	}
 	return in, nil
@@ -163,7 +163,7 @@ func (c *idpAdd) file(flag, name string) (string, error) {
 	if name == "" {
 		return "", nil
 	}
-	text, err := os.ReadFile(name) //nolint:gosec // the operator names a file of their own
+	text, err := os.ReadFile(name)
 	if err != nil {
 		return "", usagef("%s: %w; give a file that can be read", flag, err)
 	}
@@ -330,13 +330,13 @@ func (c *idpRemove) Run(ctx context.Context, p *process) error {
 type userLink struct {
 	Place
 	Name    string `arg:"" help:"Name of the user."`
-	IdP     string `name:"idp" required:"" placeholder:"NAME" help:"Name of the identity provider."`
+	IDP     string `name:"idp" required:"" placeholder:"NAME" help:"Name of the identity provider."`
 	Subject string `placeholder:"SUBJECT" help:"Who the user is there: entryUUID in a directory, sub at an OpenID Connect provider, NameID at a SAML provider (the user's e-mail address)."`
 }
 
 // Run says who the user is at the provider.
 func (c *userLink) Run(ctx context.Context, p *process) error {
-	return p.withLink(ctx, "link", c.Name, c.IdP, func(h *app.House, by access.Caller, u identity.User, one identity.Provider) error {
+	return p.withLink(ctx, "link", c.Name, c.IDP, func(h *app.House, by access.Caller, u identity.User, one identity.Provider) error {
 		subject := c.Subject
 		if subject == "" && one.Kind == identity.SAML {
 			subject = u.Email
@@ -355,12 +355,12 @@ func (c *userLink) Run(ctx context.Context, p *process) error {
 type userUnlink struct {
 	Place
 	Name string `arg:"" help:"Name of the user."`
-	IdP  string `name:"idp" required:"" placeholder:"NAME" help:"Name of the identity provider."`
+	IDP  string `name:"idp" required:"" placeholder:"NAME" help:"Name of the identity provider."`
 }
 
 // Run says that the user is nobody at the provider any more.
 func (c *userUnlink) Run(ctx context.Context, p *process) error {
-	return p.withLink(ctx, "unlink", c.Name, c.IdP, func(h *app.House, by access.Caller, u identity.User, one identity.Provider) error {
+	return p.withLink(ctx, "unlink", c.Name, c.IDP, func(h *app.House, by access.Caller, u identity.User, one identity.Provider) error {
 		if err := h.Providers.Unlink(ctx, h.Access.For(by), one.ID, u.ID); err != nil {
 			return err
 		}

@@ -51,7 +51,7 @@ type commands struct {
 	User    userCommands    `cmd:"" group:"Manage" help:"People who can sign in."`
 	App     appCommands     `cmd:"" name:"app" group:"Manage" help:"Programs that sign in with a secret of their own."`
 	Session sessionCommands `cmd:"" group:"Manage" help:"Who is signed in."`
-	IdP     idpCommands     `cmd:"" name:"idp" group:"Manage" help:"Directories and identity providers where people sign in."`
+	IDP     idpCommands     `cmd:"" name:"idp" group:"Manage" help:"Directories and identity providers where people sign in."`
 	Project projectCommands `cmd:"" group:"Manage" help:"What API keys and proofs belong to."`
 	APIKey  apikeyCommands  `cmd:"" name:"apikey" group:"Manage" help:"Keys with which programs call the API."`
 

@@ -104,7 +104,7 @@ type SAMLSettings struct {
 	SSOURL       string `json:"sso_url"`
 	Certificate  string `json:"certificate"` // PEM or bare base64, may hold several; all are trusted for signatures
 	NameClaim    string `json:"name_claim,omitempty"`
-	IdPInitiated bool   `json:"idp_initiated,omitempty"`
+	IDPInitiated bool   `json:"idp_initiated,omitempty"`
 	SignRequests bool   `json:"sign_requests,omitempty"`
 }
 

@@ -184,7 +184,7 @@ func (a *abroad) Arrive(_ context.Context, p identity.Provider, f *login.Flow, b
 		said, _, _ = strings.Cut(back.Response, " to ")
 	}
 	once := []login.Once{{Key: "said " + said, Until: time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)}}
-	if back.Refused != "" || strings.HasPrefix(said, "bad") || f == nil && !(p.Kind == identity.SAML && p.Settings.SAML.IdPInitiated) {
+	if back.Refused != "" || strings.HasPrefix(said, "bad") || f == nil && (p.Kind != identity.SAML || !p.Settings.SAML.IDPInitiated) {
 		return identity.Visitor{}, once, &login.Wrong{Reason: "what came back is bad"}
 	}
 	return identity.Visitor{Subject: strings.Fields(said)[0], Email: "dana@example.test", EmailVerified: true}, once, nil
@@ -651,7 +651,7 @@ func TestSignIn_with_an_assertion(t *testing.T) {
 	t.Run("unasked_where_the_provider_may_begin", func(t *testing.T) {
 		t.Parallel()
 		p := newPort()
-		p.vouchers.all[2].Settings.SAML.IdPInitiated = true
+		p.vouchers.all[2].Settings.SAML.IDPInitiated = true
 		in := p.vouched(login.SAML, 0, "dana")
 		if err := p.try(t, in); err != nil {
 			t.Error(err)
@@ -681,7 +681,7 @@ func TestSignIn_with_an_assertion(t *testing.T) {
 func TestSignIn_counts_what_nobody_is_named_in_by_address(t *testing.T) {
 	t.Parallel()
 	p := newPort()
-	p.vouchers.all[2].Settings.SAML.IdPInitiated = true
+	p.vouchers.all[2].Settings.SAML.IDPInitiated = true
 	for i := range 9 {
 		in := p.vouched(login.SAML, 0, fmt.Sprint("bad ", i))
 		in.Name = ""

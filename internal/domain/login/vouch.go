@@ -186,7 +186,7 @@ func (s assertions) unasked(ctx context.Context, p Presented, there Federation, 
 	}
 	err = &Wrong{Reason: "the response is to no request, and no identity provider may send such"}
 	for _, to := range all {
-		if to.Kind != identity.SAML || !to.Enabled || !to.Settings.SAML.IdPInitiated {
+		if to.Kind != identity.SAML || !to.Enabled || !to.Settings.SAML.IDPInitiated {
 			continue
 		}
 		v, why := s.visit(ctx, there, to, nil, back)

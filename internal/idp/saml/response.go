@@ -63,7 +63,7 @@ type arrival struct {
 // begin finds out which request must be answered.
 func (a *arrival) begin(p identity.Provider, flow *login.Flow, back login.Return) error {
 	switch {
-	case flow == nil && !a.IdPInitiated:
+	case flow == nil && !a.IDPInitiated:
 		return errors.New("the response answers no request of ours, and the provider may not begin sign-ins")
 	case flow == nil && back.State != "":
 		return errors.New("the request that is to be answered is over")

@@ -208,7 +208,7 @@ func TestArrive_refuses_hostile_XML(t *testing.T) {
 func TestArrive_binds_a_response_to_its_request(t *testing.T) {
 	t.Parallel()
 	begins := provider(theirs())
-	begins.Settings.SAML.IdPInitiated = true
+	begins.Settings.SAML.IDPInitiated = true
 	answer, alone := signed(t, good), signed(t, unasked())
 	t.Run("without a request only where the provider may begin", func(t *testing.T) {
 		t.Parallel()
