@@ -22,6 +22,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/api/fortanix"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/factor"
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
@@ -38,6 +39,9 @@ const (
 	local    = "http://localhost:8080"
 )
 
+// start is when every test begins.
+var start = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+
 // house is the dialect behind the front door, on real services and a SQLite file of its own. Its clock
 // stands still unless the test turns it, and waiting takes no time.
 type house struct {
@@ -49,6 +53,9 @@ type house struct {
 	waited  *waits
 	down    atomic.Bool // the store cannot be reached
 
+	captcha   *guard.Captcha
+	providers *identity.Providers
+
 	admin, dana string // ids of users; both have the same password, and Dana is an ordinary member
 	app, secret string // an application of the default account
 	other       string // an account that only the administrator belongs to
@@ -56,7 +63,7 @@ type house struct {
 
 func newHouse(t *testing.T, public string) *house {
 	t.Helper()
-	h := &house{clock: &clock{now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)}, waited: &waits{}}
+	h := &house{clock: &clock{now: start}, waited: &waits{}}
 	h.hasher = &countingHasher{Hasher: secret.NewHasher(4, 10*time.Second)}
 	at, err := url.Parse(public)
 	must(t, err)
@@ -101,15 +108,27 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 		Users: session.Life{Idle: 24 * time.Hour, Max: 168 * time.Hour, Limit: 100},
 		Apps:  session.Life{Idle: 10 * time.Minute, Max: 24 * time.Hour, Limit: 1000}, Wait: 5 * time.Minute, CacheFor: 2 * time.Second,
 	}
+	factors := &factor.Service{
+		Store: store.Factors{DB: db, Sealer: sealer}, Now: now, NewID: newID, RPID: "localhost", RPName: "Gatehouse", Origins: []string{local},
+		Wait: 5 * time.Minute, Talk: 10 * time.Minute, Tries: 5,
+	}
+	h.captcha = &guard.Captcha{Sealer: sealer, Once: store.Once{DB: db}, Now: now, Life: 5 * time.Minute}
+	h.providers = &identity.Providers{Store: store.Providers{DB: db, Sealer: sealer}, Users: store.Users{DB: db}, Now: now, NewID: newID}
+	apps.Providers = h.providers.Store
 	h.dialect = &fortanix.Dialect{
 		Login: &login.Service{
 			Tokens:   &token.Service{Store: store.Tokens{DB: db}, Access: rights, Now: now, NewID: newID},
 			Failures: &guard.Failures{Store: store.Guards{DB: db}, Now: now, Threshold: 20, Window: time.Minute},
 			Audit:    &audit.Service{Store: store.Audit{DB: db}, Now: now, Folder: audit.NewFolder(time.Minute)},
 			Access:   rights, Users: users, Applications: apps, Sessions: sessions, Lockout: guard.NewLockout(store.Guards{DB: db}, now),
-			Hasher: h.hasher, Methods: fortanix.Methods(), MinFailure: 250 * time.Millisecond, QueueWait: 10 * time.Second, Now: now, Wait: h.waited.wait,
+			Hasher: h.hasher, MinFailure: 250 * time.Millisecond, QueueWait: 10 * time.Second, Now: now, Wait: h.waited.wait,
+			Second: factors, Accounts: accounts, Enforcement: login.DemandNone, RefuseEnrolledBasic: true,
+			ElevationFor: 10 * time.Minute, UnlockFor: 10 * time.Minute, FreshFor: 10 * time.Minute, ElevationTries: 5,
+			Providers: h.providers, Flows: store.Flows{DB: db, Sealer: sealer}, Once: store.Once{DB: db}, NewID: newID, Directory: phoneBook{}, Cloud: cloud{},
+			Federations: map[identity.ProviderKind]login.Federation{identity.OIDC: federation{}, identity.SAML: federation{}},
+			Discoveries: &guard.Failures{Store: store.Guards{DB: db}, Now: now, Threshold: 60, Window: time.Minute},
 		},
-		Sessions: sessions, Access: rights, Users: users, Accounts: accounts,
+		Sessions: sessions, Factors: factors, Captcha: h.captcha, Access: rights, Users: users, Accounts: accounts,
 		Groups: &identity.Groups{Store: store.Groups{DB: db}, Now: now, NewID: newID}, Apps: apps,
 		FreshFor: 10 * time.Minute, BodyWait: 10 * time.Second, Now: now,
 		Ready: func(context.Context) error {
@@ -183,8 +202,14 @@ func accessToken(t *testing.T, w *httptest.ResponseRecorder) string {
 func (h *house) asDana() string { return basic(email, password) }
 func (h *house) asApp() string  { return basic(h.app, h.secret) }
 
-func basic(name, secret string) string {
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+secret))
+func basic(name, secret string) string { return "Basic " + base64Of([]byte(name+":"+secret)) }
+
+func base64Of(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
+
+// plain is what base64 says; nothing where it is none.
+func plain(text string) string {
+	b, _ := base64.StdEncoding.DecodeString(text)
+	return string(b)
 }
 
 // want compares an answer's status and, where one is given, its body to the byte.

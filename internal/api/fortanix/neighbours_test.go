@@ -23,6 +23,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/api/fortanix"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/factor"
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
@@ -103,14 +104,17 @@ func (s *street) build() {
 	sessions := &session.Service{
 		Store: store.Sessions{DB: db}, Access: rights, Accounts: accounts, Now: now, NewID: id, Users: life, Apps: life, Wait: time.Minute,
 	}
+	factors := &factor.Service{Store: store.Factors{DB: db, Sealer: sealer}, Now: now, NewID: id, RPID: "localhost", Wait: time.Minute, Tries: 5}
+	apps.Providers = store.Providers{DB: db, Sealer: sealer}
 	s.dialect = &fortanix.Dialect{
 		Login: &login.Service{
+			Second: factors, Accounts: accounts, ElevationFor: 10 * time.Minute, UnlockFor: 10 * time.Minute, FreshFor: 10 * time.Minute,
 			Now: now, Access: rights, Users: users, Applications: apps, Sessions: sessions, Lockout: guard.NewLockout(store.Guards{DB: db}, now),
 			Gate: &guard.Gate{Width: 4}, Hasher: plainHasher{}, QueueWait: time.Second,
 			Failures: &guard.Failures{Store: store.Guards{DB: db}, Now: now, Threshold: 20, Window: time.Minute},
 			Audit:    &audit.Service{Store: store.Audit{DB: db}, Now: now, Folder: audit.NewFolder(time.Minute)},
 		},
-		Sessions: sessions, Access: rights, Users: users, Accounts: accounts, Apps: apps,
+		Sessions: sessions, Factors: factors, Access: rights, Users: users, Accounts: accounts, Apps: apps,
 		Groups:  &identity.Groups{Store: store.Groups{DB: db}, Now: now, NewID: id},
 		Cookies: api.Cookies{PublicURL: &url.URL{Scheme: "http", Host: "localhost:8080"}}, Ready: func(context.Context) error { return nil },
 		FreshFor: 10 * time.Minute, Now: now,
@@ -230,6 +234,7 @@ func TestNeighbours(t *testing.T) {
 			for name, token := range s.tokens {
 				vars[name] = "Bearer " + token
 			}
+			s.credentials(vars)
 			steps := map[string]func(*testing.T){
 				"ten minutes pass":     s.pass(10 * time.Minute),
 				"fifteen minutes pass": s.pass(15 * time.Minute),
@@ -243,6 +248,20 @@ func TestNeighbours(t *testing.T) {
 			return apitest.Replay{Handler: s, Vars: vars, Steps: steps}
 		})
 	}
+}
+
+// credentials adds what applications may be given to prove themselves: a certificate, an authority, a directory, and a provider that is none.
+func (s *street) credentials(vars map[string]string) {
+	s.t.Helper()
+	ctx, by := s.t.Context(), s.dialect.Access.For(access.LocalCaller("root", s.clock()))
+	providers := &identity.Providers{Store: s.dialect.Apps.Providers, Now: s.clock, NewID: newID}
+	directory, err := providers.Add(ctx, by, identity.NewProvider{Kind: identity.LDAP, Name: "Corp LDAP", Settings: identity.ProviderSettings{LDAP: &identity.LDAPSettings{}}})
+	s.must(err)
+	oidc, err := providers.Add(ctx, by, identity.NewProvider{Kind: identity.OIDC, Name: "Corp OIDC", Settings: identity.ProviderSettings{OIDC: &identity.OIDCSettings{}}})
+	s.must(err)
+	vars["directory"], vars["handle"], vars["oidc"] = directory.ID, uuid.UUID(directory.Handle).String(), oidc.ID
+	authority := newCertificate(s.t, "authority", nil, s.clock())
+	vars["authority"], vars["certificate"] = base64Of(authority.Leaf.Raw), base64Of(newCertificate(s.t, "robot", &authority, s.clock()).Leaf.Raw)
 }
 
 // codes sends one request with each authorization and returns the numbers of the answers.

@@ -2,12 +2,14 @@ package fortanix_test
 
 import (
 	"encoding/base64"
+	"maps"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/api/apitest"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
+	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 )
 
 // Every operation of signing in and of sessions, and every refusal, stands in testdata, byte for byte.
@@ -17,12 +19,45 @@ func TestExchanges(t *testing.T) {
 		apitest.Dir(t, "testdata/"+family+"*.txtar", func(t *testing.T) apitest.Replay {
 			t.Helper()
 			h := newHouse(t, publicURL(t.Name()))
-			return apitest.Replay{Handler: h, Vars: h.vars(), Steps: map[string]func(*testing.T){
-				"ten minutes and more pass": func(*testing.T) { h.clock.pass(11 * time.Minute) },
-				"the store is gone":         func(*testing.T) { h.down.Store(true) },
-				"hashing is busy":           func(*testing.T) { h.hasher.busy.Store(true) },
-			}}
+			return apitest.Replay{Handler: h, Vars: h.vars(), Steps: h.steps()}
 		})
+	}
+}
+
+// Every operation of second factors stands there as well, with people who have some.
+func TestSecondFactors(t *testing.T) {
+	t.Parallel()
+	apitest.Dir(t, "testdata/second*.txtar", func(t *testing.T) apitest.Replay {
+		t.Helper()
+		h := newHouse(t, local)
+		p, vars := h.second(t)
+		if strings.HasSuffix(t.Name(), "second-demanded") {
+			h.dialect.Login.Enforcement = login.DemandAll
+		}
+		maps.Copy(vars, h.vars())
+		return apitest.Replay{Handler: p, Vars: vars, Steps: h.steps()}
+	})
+}
+
+// And every way in for which somebody else vouches.
+func TestProviders(t *testing.T) {
+	t.Parallel()
+	apitest.Dir(t, "testdata/provider*.txtar", func(t *testing.T) apitest.Replay {
+		t.Helper()
+		h := newHouse(t, local)
+		vars := h.provide(t)
+		maps.Copy(vars, h.vars())
+		return apitest.Replay{Handler: answering{h}, Vars: vars, Steps: h.steps()}
+	})
+}
+
+// steps are what happens between the requests of a file.
+func (h *house) steps() map[string]func(*testing.T) {
+	return map[string]func(*testing.T){
+		"ten minutes and more pass": func(*testing.T) { h.clock.pass(11 * time.Minute) },
+		"half a minute passes":      func(*testing.T) { h.clock.pass(30 * time.Second) },
+		"the store is gone":         func(*testing.T) { h.down.Store(true) },
+		"hashing is busy":           func(*testing.T) { h.hasher.busy.Store(true) },
 	}
 }
 
