@@ -184,10 +184,14 @@ func (s *Service) open(ctx context.Context, p Presented, got passed, in Begin, b
 }
 
 func (s *Service) start(ctx context.Context, p Presented, of passed, state session.State, in Begin, begun time.Time) (Signed, error) {
-	token, x, err := s.Sessions.Start(ctx, of.Caller, session.New{
+	begins := session.New{
 		State: state, Transport: in.Transport, UserAgent: in.UserAgent, Stamp: of.Stamp, Provider: of.Provider, Certificate: of.Certificate,
 		Login: of.who.Name,
-	})
+	}
+	if in.Elevated && state == session.EnrolOnly {
+		begins.Elevated = s.ElevationFor
+	}
+	token, x, err := s.Sessions.Start(ctx, of.Caller, begins)
 	if errors.Is(err, session.ErrChanged) { // shut out, or given another password, between the check and the session
 		return Signed{}, s.answer(ctx, p, begun, &Wrong{Reason: "the principal changed while it signed in", Who: of.Caller.Principal}, guard.Standing{})
 	}

@@ -458,6 +458,34 @@ func TestEnrolOnly(t *testing.T) {
 		want(t, c.opens(in.Token), nil)
 		want(t, c.RemoveDevice(ctx, in.Caller, "dana", "Blue"), factor.ErrLastFactor)
 	})
+	t.Run("without_the_password_once_more_where_the_door_says_so", func(t *testing.T) {
+		t.Parallel()
+		c, ctx := newClub(), t.Context()
+		in := c.knock(t, "erik", login.Begin{Elevated: true})
+		_, err := c.StartVoluntary(ctx, in.Caller) // not demanded: nothing but the password was proved, and nothing is to be done
+		want(t, err, login.ErrNotElevated)
+		c.Enforcement = login.DemandAll
+		in = c.knock(t, "dana", login.Begin{Elevated: true})
+		_, err = c.StartVoluntary(ctx, in.Caller)
+		want(t, err, nil)
+		c.pass(c.ElevationFor)
+		_, err = c.StartVoluntary(ctx, in.Caller) // rule F14
+		want(t, err, login.ErrNotElevated)
+		_, err = c.StartDevice(ctx, in.Caller, es256)
+		want(t, err, login.ErrLocked)
+	})
+	t.Run("leaves_time_for_recovery_codes", func(t *testing.T) {
+		t.Parallel()
+		c, ctx := newClub(), t.Context()
+		in := c.knock(t, "dana", login.Begin{})
+		c.pass(time.Hour) // the sign-in is long ago, the elevation is not
+		_, err := c.ElevateByPassword(ctx, in.Caller, secret.New(phrase("dana")))
+		want(t, err, nil)
+		got, err := c.addDevice(ctx, in.Caller, authenticator.New(authenticator.ES256), "Blue")
+		want(t, err, nil)
+		_, err = c.RecoveryList(ctx, got.Caller)
+		want(t, err, nil)
+	})
 }
 
 // A password that comes with each request opens nobody who has a second factor or must have one, and whether it is right stays unknown.

@@ -65,6 +65,7 @@ type Begin struct {
 	UserAgent string
 	Target    string // where a browser goes afterwards; what SafeTarget makes of it counts
 	Talk      bool   // no session before the last factor: what waits for it is a conversation
+	Elevated  bool   // who must enrol a second factor does so at once: a password that was proved just now is not asked for again
 }
 
 // Signed is a sign-in that was let in, as far as it got. While Pending is set nothing else is open yet: with Begin.Talk there is no

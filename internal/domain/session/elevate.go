@@ -89,14 +89,17 @@ func (s *Service) Miss(ctx context.Context, by access.Caller, limit int) (ended 
 	return true, s.end(ctx, by.Session, e)
 }
 
-// Enrolled notes that the holder of the session has just enrolled a second factor: an enrol-only session becomes active, and
-// where it is the first one an elevation ends, which the password alone gave. Cookies change as in Complete.
+// Enrolled notes that the holder of the session has just enrolled a second factor: an enrol-only session becomes active. Where it
+// is the first one, the password alone gave the elevation, which counts for no more than Unlock from now on. Cookies change as in Complete.
 func (s *Service) Enrolled(ctx context.Context, by access.Caller, first bool) (secret.String, Session, error) {
 	return s.raise(ctx, by, "enrolled", func(x Session, now time.Time) (Session, error) {
 		if !x.settles() {
 			return x, ErrNotActive
 		}
 		x.State, x.LastUsed = Active, now
+		if first && x.Elevated.After(x.Unlocked) {
+			x.Unlocked = x.Elevated
+		}
 		if first {
 			x.Elevated = time.Time{}
 		}

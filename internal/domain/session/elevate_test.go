@@ -122,11 +122,24 @@ func TestEnrolled(t *testing.T) {
 			is(t, err, nil)
 			_, x, err := w.Enrolled(t.Context(), by, first)
 			is(t, err, nil)
-			if x.Elevated.IsZero() != first {
+			if x.Elevated.IsZero() != first || x.Unlocked.IsZero() == first { // it counts for an unlocking still
 				t.Errorf("first %v: %+v", first, x)
 			}
 		}
 	})
+}
+
+func TestStart_elevated(t *testing.T) {
+	t.Parallel()
+	for state, elevated := range map[session.State]bool{session.EnrolOnly: true, session.Active: true, session.Pending: false} {
+		w := newWorld()
+		_, by := w.start(t, access.User, "dana", session.New{State: state, Elevated: lasting})
+		x, err := w.Own(t.Context(), by)
+		is(t, err, nil)
+		if x.Elevated.IsZero() == elevated || elevated && x.Elevated.Sub(x.Created) != lasting {
+			t.Errorf("%s: %+v", state, x)
+		}
+	}
 }
 
 // What waits for its second factor, a program, and what is over settle nothing.

@@ -235,6 +235,8 @@ type New struct {
 	Login       string // folded name as it was presented
 	Provider    string // id of the identity provider that vouched; empty: none
 	Certificate []byte // SHA-256 of the certificate to which the session is bound; nil: none
+
+	Elevated time.Duration // how long it begins elevated: the holder proved just now what would elevate it
 }
 
 const (

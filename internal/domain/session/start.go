@@ -27,6 +27,9 @@ func (s *Service) Start(ctx context.Context, by access.Caller, in New) (secret.S
 	if x.State == Pending {
 		x.Deadline = now.Add(s.Wait)
 	}
+	if in.Elevated > 0 && x.settles() {
+		x.Elevated = now.Add(in.Elevated)
+	}
 	return s.insert(ctx, by, x, in.Stamp)
 }
 
