@@ -70,6 +70,27 @@ func idAt(at time.Time, n int) string {
 	return id.String()
 }
 
+const copyUser = `INSERT INTO users (id, account, name, name_folded, email, email_folded, password_hash, disabled, created, updated)
+	SELECT v.id, m.account, v.name, v.name, v.email, v.email, m.password_hash, m.disabled, m.created, m.updated FROM v, users m WHERE m.id = $1`
+
+const copyMembership = `INSERT INTO role_bindings (id, subject_kind, subject_id, role, resource_kind, resource_id, created)
+	SELECT v.id, m.subject_kind, v.id, m.role, m.resource_kind, m.resource_id, m.created FROM v, role_bindings m WHERE m.id = $1`
+
+// fillUsers copies a user n times, with the password and the membership of the home account.
+func fillUsers(db *store.DB, model string, n int) ([]person, error) {
+	all := make([]person, n)
+	for i := range all {
+		name := fmt.Sprintf("user-%d", i)
+		all[i] = person{idAt(time.Now(), i), name, name + "@bench.test"}
+	}
+	columns := []string{"id TEXT", "name TEXT", "email TEXT"}
+	row := func(i int) []any { return []any{all[i].id, all[i].name, all[i].email} }
+	if err := fill(db, n, columns, copyUser, []any{model}, row); err != nil {
+		return nil, err
+	}
+	return all, fill(db, n, columns, copyMembership, []any{model}, row)
+}
+
 const copyDelivery = `INSERT INTO webhook_deliveries (id, webhook, owner, project, entity, event, payload, triggered, state, attempts, due, status, reason)
 	SELECT v.id, w.id, w.owner, w.project, 'verify_session', 'verified', $1, v.due, 'pending', 0, v.due, 0, ''
 	FROM v JOIN webhooks w ON w.owner = v.owner`

@@ -34,6 +34,8 @@ var benchmarks = []benchmark{
 	{"verify", "key verifications over SSH, next to sshd and a bare server", measureVerify},
 	{"idle", "memory of idle SSH connections", measureIdle},
 	{"apikey", "checking an API key", measureAPIKey},
+	{"signin", "passwords, secrets and codes that are signed in with", measureSignIn},
+	{"session", "checking a session, and how soon its end is known", measureSession},
 	{"list", "pages of a long list", measureList},
 	{"webhooks", "webhook deliveries, and none lost over kill -9", measureWebhooks},
 	{"audit", "what the sealed audit log adds to a write", measureAudit},
@@ -41,12 +43,14 @@ var benchmarks = []benchmark{
 
 // modes are what this program does as another process of a benchmark.
 var modes = map[string]func() error{
-	"bare-ssh":     bare.Serve,
-	"load-login":   func() error { return load.Serve(load.Login) },
-	"load-idle":    func() error { return load.Serve(load.Hold) },
-	"load-request": func() error { return load.Serve(load.Request) },
-	"load-receive": load.Receive,
-	"audit-writes": func() error { return load.Serve(writeSessions) },
+	"bare-ssh":       bare.Serve,
+	"bare-argon2":    func() error { return load.Serve(bare.Hash) },
+	"load-login":     func() error { return load.Serve(load.Login) },
+	"load-idle":      func() error { return load.Serve(load.Hold) },
+	"load-request":   func() error { return load.Serve(load.Request) },
+	"load-receive":   load.Receive,
+	"load-terminate": func() error { return load.Serve(load.Terminate) },
+	"audit-writes":   func() error { return load.Serve(writeSessions) },
 }
 
 func main() {

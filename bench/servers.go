@@ -175,6 +175,24 @@ func (r *run) open(database *postgres, settings map[string]string) *house {
 	return h
 }
 
+// beside starts another node on the same PostgreSQL, which reaches it by that URL.
+func (h *house) beside(database string) *house {
+	other := &house{r: h.r, data: filepath.Join(h.r.TempDir(), "data"), database: h.database, key: h.key}
+	other.name = h.name
+	other.http, other.ssh = "127.0.0.1:"+strconv.Itoa(peers.Port(h.r)), "127.0.0.1:"+strconv.Itoa(peers.Port(h.r))
+	other.log = other.data + ".log"
+	own := map[string]string{"GATEHOUSE_DATA": other.data, "GATEHOUSE_HTTP": other.http, "GATEHOUSE_SSH": other.ssh, "GATEHOUSE_DATABASE": database}
+	for _, given := range h.env {
+		name, value, _ := strings.Cut(given, "=")
+		if mine, differs := own[name]; differs {
+			value = mine
+		}
+		other.env = append(other.env, name+"="+value)
+	}
+	other.firstStart = other.start()
+	return other
+}
+
 // start starts the server and returns how long it took until it was ready.
 func (h *house) start() time.Duration {
 	h.cmd = exec.Command(h.r.gatehouse(), "serve")

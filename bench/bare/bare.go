@@ -1,7 +1,7 @@
-// Package bare is an SSH server with nothing behind it: it proves a key and keeps no memory of that.
+// Package bare is the work of a library with nothing behind it, to tell what Gatehouse adds.
 //
-// It is what the SSH library costs by itself, so that the cost of everything that Gatehouse adds can be
-// told apart. Algorithms are those of Gatehouse's own door.
+// Serve is an SSH server that proves a key and keeps no memory of that; algorithms are those of Gatehouse's own door.
+// Hash hashes passwords at the cost of Gatehouse's, for nobody.
 package bare
 
 import (

@@ -115,18 +115,28 @@ func stat(pid int) (status, error) {
 }
 
 // Resident reads how many bytes of memory a process occupies.
-func Resident(pid int) (int64, error) {
+func Resident(pid int) (int64, error) { return memory(pid, "VmRSS:") }
+
+// Peak reads how many bytes of memory a process occupied at most since it began, or since ForgetPeak.
+func Peak(pid int) (int64, error) { return memory(pid, "VmHWM:") }
+
+// ForgetPeak lets Peak begin anew (proc(5), clear_refs).
+func ForgetPeak(pid int) error {
+	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
+}
+
+func memory(pid int, name string) (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, name); ok {
 			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
 			return kib << 10, err
 		}
 	}
-	return 0, fmt.Errorf("no VmRSS of process %d", pid)
+	return 0, fmt.Errorf("no %s of process %d", name, pid)
 }
 
 // InMemory says whether a directory lies in memory rather than on a disk: there fsync costs nothing.
