@@ -76,8 +76,9 @@ func noteLogin(ctx context.Context, tx Tx, x session.Session, stamp string) (err
 	switch x.Principal.Kind {
 	case access.User:
 		n, err = Exec(ctx, tx, `UPDATE users SET last_login = CASE WHEN $5 THEN last_login ELSE $2 END WHERE id = $1 AND NOT disabled AND ($3 OR password_hash = $4)
-			AND EXISTS (SELECT 1 FROM accounts c WHERE c.id = users.account AND NOT c.disabled)`,
-			x.Principal.ID, Micros(x.Created), stamp == "", stamp, x.State == session.Pending)
+			AND EXISTS (SELECT 1 FROM accounts c WHERE c.id = users.account AND NOT c.disabled)
+			AND ($6 = '' OR EXISTS (SELECT 1 FROM provider_links l JOIN providers p ON p.id = l.provider WHERE l.provider = $6 AND l.user_id = users.id AND p.enabled))`,
+			x.Principal.ID, Micros(x.Created), stamp == "", stamp, x.State == session.Pending, x.Provider)
 	case access.Application:
 		var digest []byte
 		if digest, err = hex.DecodeString(stamp); err != nil {

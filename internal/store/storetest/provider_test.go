@@ -177,6 +177,12 @@ func TestProviders_end_what_they_vouched_for(t *testing.T) {
 		_, err := flows.ByState(ctx, "state one", start)
 		is(t, err, login.ErrNoFlow)
 
+		late := sessionOf(access.User, ana.ID)
+		late.Provider = corp.ID // disabled between the check and the session
+		is(t, store.Sessions{DB: db}.Insert(ctx, late, "", 9, event(), evicted), session.ErrChanged)
+		late.ID, late.Provider, late.Principal.ID = newID(), other.ID, addUser(t, db, "eve").ID // linked no more
+		is(t, store.Sessions{DB: db}.Insert(ctx, late, "", 9, event(), evicted), session.ErrChanged)
+
 		must(t, s.Delete(ctx, other.ID, event()))
 		if got := state(); got != "true true true false" {
 			t.Errorf("removed: %s", got)

@@ -142,8 +142,11 @@ func TestSessions(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		s, ctx := store.Sessions{DB: db}, t.Context()
 		dana := addUser(t, db, "dana")
+		providers := store.Providers{DB: db, Sealer: sealer(t)}
+		corp := addProvider(t, providers, "corp")
+		must(t, providers.InsertLink(ctx, identity.Link{Provider: corp.ID, Subject: "dana", User: dana.ID, Created: start}, event()))
 		x := sessionOf(access.User, dana.ID)
-		x.Account, x.Elevated, x.Unlocked, x.Tries, x.Provider, x.Certificate, x.Login = identity.DefaultAccount, start.Add(time.Minute), start.Add(time.Hour), 3, "p1", []byte{1, 0, 255}, "dana"
+		x.Account, x.Elevated, x.Unlocked, x.Tries, x.Provider, x.Certificate, x.Login = identity.DefaultAccount, start.Add(time.Minute), start.Add(time.Hour), 3, corp.ID, []byte{1, 0, 255}, "dana"
 		begin(t, db, x, 9)
 		x.Principal.Name = "dana"
 
