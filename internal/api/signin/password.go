@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 
+	"github.com/gatehouse-project/gatehouse/internal/api"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
@@ -30,7 +31,11 @@ func (p *Pages) showLogin(w http.ResponseWriter, r *http.Request) error {
 	if !p.Cookies.Possible() {
 		return errCookie
 	}
-	l := loginPage{page: page{Target: r.FormValue("target")}, With: r.FormValue("with")}
+	q := r.URL.Query()
+	l := loginPage{page: page{Target: targetOf(q)}, With: q.Get("with")}
+	if q.Has("over") {
+		l.Alert = "You were signed out, or it took too long. Sign in again."
+	}
 	return p.askPassword(w, r, http.StatusOK, l)
 }
 
@@ -50,7 +55,7 @@ func (p *Pages) askPassword(w http.ResponseWriter, r *http.Request, status int, 
 		l.Buttons = append(l.Buttons, buttonOf(one, number, l.Target))
 	}
 	if l.With != "" {
-		l.Buttons = append(l.Buttons, button{withTarget("/login", url.Values{}, l.Target), "Sign in with a password of this server"})
+		l.Buttons = append(l.Buttons, button{withTarget("/login", url.Values{}, l.Target), "Use a password of this server"})
 	}
 	return show(w, status, "login", l)
 }
@@ -65,6 +70,14 @@ func buttonOf(one identity.Provider, number, target string) button {
 		return button{withTarget("/login", url.Values{"with": {number}}, target), text}
 	}
 	return button{withTarget("/login/sso/"+number, url.Values{}, target), text}
+}
+
+// targetOf reads where to go afterwards; links of login options call it targetUrl.
+func targetOf(q url.Values) string {
+	if q.Has("target") {
+		return q.Get("target")
+	}
+	return q.Get("targetUrl")
 }
 
 func withTarget(path string, query url.Values, target string) string {
@@ -86,16 +99,16 @@ func (p *Pages) signIn(w http.ResponseWriter, r *http.Request) error {
 	in, err := p.Login.SignIn(r.Context(), c, p.begin(r, r.PostFormValue("target")))
 	var failed *login.Failed
 	if errors.As(err, &failed) {
-		return p.askAgain(w, r, failed.CaptchaDue)
+		return p.askAgain(w, r, failed)
 	}
 	if err != nil {
 		return err
 	}
-	return p.signedIn(w, r, in)
+	return p.begun(w, r, in)
 }
 
 func (p *Pages) begin(r *http.Request, target string) login.Begin {
-	return login.Begin{Transport: session.Cookie, UserAgent: r.UserAgent(), Target: target}
+	return login.Begin{Transport: session.Cookie, UserAgent: r.UserAgent(), Target: target, Elevated: true}
 }
 
 // named reads who it claims to be.
@@ -106,6 +119,9 @@ func (p *Pages) named(r *http.Request) (login.Presented, error) {
 		if err != nil {
 			return c, err
 		}
+		if provider.Kind != identity.LDAP { // the others take passwords on pages of their own
+			return c, identity.ErrNoProvider
+		}
 		c = p.presented(r, login.LDAP)
 		c.Provider = provider.Handle
 	}
@@ -115,23 +131,40 @@ func (p *Pages) named(r *http.Request) (login.Presented, error) {
 	return c, nil
 }
 
-// askAgain shows the form once more. It says the same whatever was wrong (rule F6).
-func (p *Pages) askAgain(w http.ResponseWriter, r *http.Request, captchaDue bool) error {
+// askAgain shows the form once more. It says the same whatever was wrong with the name or the password, and of everybody, existing or not (rule F6).
+func (p *Pages) askAgain(w http.ResponseWriter, r *http.Request, failed *login.Failed) error {
 	l := loginPage{
 		page: page{Alert: "That user name and password do not open anything.", Target: r.PostFormValue("target")},
 		Name: r.PostFormValue("username"), With: r.PostFormValue("with"),
 	}
-	if captchaDue {
+	if failed.CaptchaDue {
 		id, err := p.Captcha.New()
 		if err != nil {
 			return err
 		}
 		l.Captcha = id
-		if r.PostFormValue("captcha") == "" {
-			l.Alert = "Too many attempts. Type the characters below as well."
-		}
+	}
+	switch {
+	case failed.Unread && r.PostFormValue("captcha") != "":
+		l.Alert = "The characters were not right. Here are new ones."
+	case failed.Unread:
+		l.Alert = "There were too many attempts. Type the characters of the picture as well."
 	}
 	return p.askPassword(w, r, http.StatusUnauthorized, l)
+}
+
+// begun is signedIn for a session that has just begun: one that the browser had before ends (rule F11).
+func (p *Pages) begun(w http.ResponseWriter, r *http.Request, in login.Signed) error {
+	if old, had := p.Cookies.Read(r); had {
+		x, err := p.Sessions.Check(r.Context(), old, api.Remote(r.Context()))
+		if err == nil {
+			err = p.Sessions.Terminate(r.Context(), x.Caller(api.Remote(r.Context()), Name, api.RequestID(r.Context())))
+		}
+		if err != nil && !errors.Is(err, session.ErrInvalid) {
+			return err
+		}
+	}
+	return p.signedIn(w, r, in)
 }
 
 // signedIn gives the browser its session, and goes where that leads.
@@ -139,7 +172,7 @@ func (p *Pages) signedIn(w http.ResponseWriter, r *http.Request, in login.Signed
 	p.Cookies.Set(w, in.Token)
 	switch {
 	case in.Pending != nil && in.Pending.Enrol:
-		return onward(w, r, "/login/enrol")
+		return onward(w, r, withTarget("/login/enrol", url.Values{}, in.Target))
 	case in.Pending != nil:
 		return onward(w, r, "/login/second")
 	}
@@ -157,7 +190,7 @@ func (p *Pages) signOut(w http.ResponseWriter, r *http.Request, by access.Caller
 
 // logout ends the session of the cookie for programs. Without a living one there is nothing to end, and the cookie goes all the same.
 func (p *Pages) logout(w http.ResponseWriter, r *http.Request) error {
-	if !p.Cookies.BeganHere(r) {
+	if !p.Cookies.BeganHere(r, api.HeaderVoucher("X-Atlassian-Token", "no-check"), api.JSONVoucher) {
 		return errForeign
 	}
 	by, err := p.bySession([]session.State{session.Pending, session.EnrolOnly, session.Active})(r)

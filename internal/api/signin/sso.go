@@ -32,7 +32,7 @@ func (p *Pages) depart(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return errNoPage
 	}
-	d, err := p.Login.Depart(r.Context(), number, r.FormValue("target"), p.presented(r, login.OIDC))
+	d, err := p.Login.Depart(r.Context(), number, targetOf(r.URL.Query()), p.presented(r, login.OIDC))
 	if err != nil {
 		return err
 	}
@@ -95,16 +95,13 @@ func kindOf(kind identity.ProviderKind) login.Kind {
 
 // finish opens the session for the browser that began.
 func (p *Pages) finish(w http.ResponseWriter, r *http.Request) error {
-	browser, ok := p.Cookies.ReadPreLogin(r)
-	if !ok {
-		return login.ErrNoFlow
-	}
-	in, err := p.Login.Finish(r.Context(), secret.New(r.FormValue("flow")), browser, p.presented(r, login.OIDC), p.begin(r, ""))
+	browser, _ := p.Cookies.ReadPreLogin(r) // without one nothing is found, and that goes on record
+	in, err := p.Login.Finish(r.Context(), secret.New(r.URL.Query().Get("flow")), browser, p.presented(r, login.OIDC), p.begin(r, ""))
 	if err != nil {
 		return err
 	}
 	p.Cookies.SetPreLogin(w, secret.String{})
-	return p.signedIn(w, r, in)
+	return p.begun(w, r, in)
 }
 
 // metadata describes us to SAML providers.

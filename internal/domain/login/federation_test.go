@@ -158,6 +158,8 @@ type abroad struct {
 	away  bool
 	asked int
 	begun int
+
+	meanwhile func() // what somebody else does while the provider is asked
 }
 
 func (a *abroad) Depart(_ context.Context, p identity.Provider, f *login.Flow) (login.Departure, error) {
@@ -179,6 +181,9 @@ func (a *abroad) StateOf(back login.Return) string {
 
 func (a *abroad) Arrive(_ context.Context, p identity.Provider, f *login.Flow, back login.Return) (identity.Visitor, []login.Once, error) {
 	a.asked++
+	if a.meanwhile != nil {
+		a.meanwhile()
+	}
 	said := back.Code
 	if a.kind == identity.SAML {
 		said, _, _ = strings.Cut(back.Response, " to ")
@@ -498,8 +503,12 @@ func TestFinish(t *testing.T) {
 			t.Error("a session before the cookie was seen")
 		}
 		for _, cookie := range []string{"", "another", landing.Finish.Reveal()} {
+			p.Audit.Folder = audit.NewFolder(time.Minute) // or the next refusal is folded with this one
 			_, err := p.Finish(t.Context(), landing.Finish, secret.New(cookie), p.at(), login.Begin{})
 			want(t, err, login.ErrNoFlow)
+			if !strings.Contains(p.why(), "another browser began it") {
+				t.Errorf("on record: %q", p.why())
+			}
 		}
 		signed, err := p.Finish(t.Context(), landing.Finish, d.Flow.Browser, p.at(), login.Begin{Transport: session.Cookie})
 		if err != nil || signed.Caller.ID != "u1" || signed.Session.Provider != "corp" || signed.Target != "/keys" {
@@ -547,6 +556,22 @@ func TestFinish(t *testing.T) {
 		}
 		if _, err := p.Land(t.Context(), identity.OIDC, login.Return{Code: "dana code", State: in.State}, p.at()); err != nil {
 			t.Errorf("a program's try ended the browser's sign-in: %v", err)
+		}
+	})
+	t.Run("of_two_with_one_code_the_first", func(t *testing.T) { // rule F5: and the second takes nothing away from it
+		t.Parallel()
+		p := newPort()
+		d, err := p.Depart(t.Context(), 1, "/", p.at())
+		want(t, err, nil)
+		back := login.Return{Code: "dana code", State: d.Flow.State.Reveal()}
+		p.oidc.meanwhile = func() {
+			_, err := p.Land(t.Context(), identity.OIDC, back, p.at())
+			want(t, err, login.ErrFailed)
+		}
+		landing, err := p.Land(t.Context(), identity.OIDC, back, p.at())
+		want(t, err, nil)
+		if _, err := p.Finish(t.Context(), landing.Finish, d.Flow.Browser, p.at(), login.Begin{}); err != nil || p.oidc.asked != 1 {
+			t.Errorf("%v, asked %d times", err, p.oidc.asked)
 		}
 	})
 	t.Run("a_code_once", func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
@@ -20,8 +21,8 @@ type Landing struct {
 }
 
 // Land takes what a provider sent back by way of a browser. A browser's flow is checked with the provider, and waits for Finish; a program's
-// is left to SignIn: its code is tied to the flow, its assertion not even read. It reports ErrNoFlow for what nobody began, and ErrFailed, with the true
-// reason on record, for what is wrong; then the flow is over.
+// is left to SignIn: its code is tied to the flow, its assertion not even read. It reports ErrNoFlow for what nobody began, and ErrFailed for what is
+// wrong; then the flow is over. Both have their reason on record.
 func (s *Service) Land(ctx context.Context, kind identity.ProviderKind, back Return, p Presented) (Landing, error) {
 	there := s.Federations[kind]
 	if there == nil {
@@ -34,15 +35,25 @@ func (s *Service) Land(ctx context.Context, kind identity.ProviderKind, back Ret
 	}
 	f, err := s.Flows.ByState(ctx, back.State, s.Now())
 	if err != nil {
-		return Landing{}, err
+		return Landing{}, s.lost(ctx, p, err)
 	}
 	if !f.Browser.Empty() {
-		return s.landBrowser(ctx, there, kind, f, back, p)
+		l, err := s.landBrowser(ctx, there, kind, f, back, p)
+		return l, s.lost(ctx, p, err)
 	}
 	if kind == identity.OIDC && back.Code != "" && back.Refused == "" {
 		_, err = s.Flows.TieCode(ctx, back.State, back.Code, s.Now())
 	}
-	return Landing{Program: true}, err
+	return Landing{Program: true}, s.lost(ctx, p, err)
+}
+
+// lost records an ErrNoFlow: somebody came with what nobody began, what is over, or what another browser began. Other errors pass.
+func (s *Service) lost(ctx context.Context, p Presented, err error) error {
+	if !errors.Is(err, ErrNoFlow) {
+		return err
+	}
+	s.count(p.Kind, "failed")
+	return errors.Join(err, s.recordWrong(ctx, p, &Wrong{Reason: "no such sign-in is under way, or another browser began it"}, guard.Standing{}))
 }
 
 func (s *Service) landBrowser(ctx context.Context, there Federation, kind identity.ProviderKind, f Flow, back Return, p Presented) (Landing, error) {
@@ -54,9 +65,12 @@ func (s *Service) landBrowser(ctx context.Context, there Federation, kind identi
 		return Landing{}, ErrNoFlow
 	}
 	f.Visitor, err = s.visit(ctx, there, to, &f, back)
-	if errors.As(err, new(*Wrong)) {
-		if _, gone := s.Flows.Take(ctx, f.ID, s.Now()); gone != nil && !fault.Is(gone, fault.NotFound) {
-			err = errors.Join(err, gone)
+	var wrong *Wrong
+	if errors.As(err, &wrong) {
+		if !wrong.again { // else it is for whoever came first, who may not be done yet
+			if _, gone := s.Flows.Take(ctx, f.ID, s.Now()); gone != nil && !fault.Is(gone, fault.NotFound) {
+				err = errors.Join(err, gone)
+			}
 		}
 		return Landing{}, s.disclosed(ctx, p, err)
 	}
@@ -103,7 +117,7 @@ func (s *Service) visit(ctx context.Context, there Federation, to identity.Provi
 func (s *Service) use(ctx context.Context, o Once) error {
 	used, err := s.used(ctx, o)
 	if err == nil && used {
-		err = &Wrong{Reason: "it was used before"}
+		err = &Wrong{Reason: "it was used before", again: true}
 	}
 	return err
 }
@@ -120,11 +134,11 @@ func (s *Service) used(ctx context.Context, o Once) (bool, error) {
 // began the flow it reports ErrNoFlow, and the flow stays for who has it. What is wrong is a *Failed, as in SignIn.
 func (s *Service) Finish(ctx context.Context, finish, browser secret.String, p Presented, in Begin) (Signed, error) {
 	if finish.Empty() || browser.Empty() {
-		return Signed{}, ErrNoFlow
+		return Signed{}, s.lost(ctx, p, ErrNoFlow)
 	}
 	f, err := s.Flows.TakeFinished(ctx, finish.Reveal(), browser.Reveal(), s.Now())
 	if err != nil {
-		return Signed{}, err
+		return Signed{}, s.lost(ctx, p, err)
 	}
 	to, err := s.Providers.Store.ByID(ctx, f.Provider)
 	if fault.Is(err, fault.NotFound) {

@@ -39,6 +39,7 @@ type Wrong struct {
 	Who    access.Principal // whom it was about, where they exist
 	unseen bool             // nothing was looked at, so nothing was counted
 	unread bool             // because no right CAPTCHA came along
+	again  bool             // it was used before: somebody else came with it, perhaps at this moment
 }
 
 func (w *Wrong) Error() string { return ErrFailed.Text + ": " + w.Reason }
