@@ -65,8 +65,8 @@ func file(t *testing.T, text string) string {
 	return path
 }
 
-// addUser adds somebody with NAME@example.test and danaPassword.
-func addUser(t *testing.T, g *gate.Gate, names ...string) {
+// addPeople adds somebody with NAME@example.test and danaPassword.
+func addPeople(t *testing.T, g *gate.Gate, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		if r := g.Command(t, danaPassword, "user", "add", name, "--email", name+"@example.test", "--password-stdin"); r.Exit != 0 {
@@ -119,7 +119,7 @@ func TestBrowser_people_come_from_providers(t *testing.T) {
 	peers.Require(t, "node", "chromium")
 	g := gate.Start(t, gate.Options{Settings: withProviders("auth.mfa_after_sso", "true")})
 	there := peers.OIDC(t, peers.OIDCOptions{Clients: clients("acme", "guests", "strict"), Redirects: []string{g.Public("/oauth")}})
-	addUser(t, g, "erin", "finn", "hana", "ivan", "dana", "lena")
+	addPeople(t, g, "erin", "finn", "hana", "ivan", "dana", "lena")
 	addOIDC(t, g, there, "Acme", "acme", "--link-by", "email")
 	addOIDC(t, g, there, "Guests", "guests", "--provision", "--button", "Come in as a guest")
 	addOIDC(t, g, there, "Strict", "strict")
