@@ -1,12 +1,12 @@
 package signin
 
 import (
-	"encoding/json"
 	"errors"
 	"html/template"
 	"net/http"
+	"net/url"
+	"slices"
 
-	"github.com/gatehouse-project/gatehouse/internal/api"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/factor"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
@@ -17,37 +17,54 @@ import (
 // enrolPage offers to enrol a second factor.
 type enrolPage struct {
 	page
-	HasApp  bool
-	Devices []string
+	HasApp   bool
+	Devices  []string
+	Enrolled bool
 }
 
 func (p *Pages) showEnrol(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+	target := targetOf(r.URL.Query())
 	e, err := p.Login.Elevation(r.Context(), by)
 	if err != nil {
 		return err
 	}
 	if !e.Elevated {
-		return onward(w, r, "/login/confirm")
+		return onward(w, r, withTarget("/login/confirm", url.Values{}, target))
 	}
-	return p.offer(w, r, by, http.StatusOK, "")
+	return p.offer(w, r, by, http.StatusOK, page{Target: target})
 }
 
-func (p *Pages) offer(w http.ResponseWriter, r *http.Request, by access.Caller, status int, alert string) error {
+func (p *Pages) offer(w http.ResponseWriter, r *http.Request, by access.Caller, status int, with page) error {
 	set, err := p.Login.Factors(r.Context(), by)
 	if err != nil {
 		return err
 	}
-	e := enrolPage{page: page{Title: "Second factor", Lead: "Beside the password: something that you have.", Alert: alert}, HasApp: set.TOTP != nil}
+	with.Title, with.Lead = "Second factor", "Something that you have, beside the password that you know. Who steals one of them does not get in."
+	e := enrolPage{page: with, HasApp: set.TOTP != nil, Enrolled: set.Enrolled()}
 	for _, d := range set.Devices {
 		e.Devices = append(e.Devices, d.Name)
 	}
 	return show(w, status, "enrol", e)
 }
 
-// appPage shows the secret of an authenticator app.
+// refused answers when an enrolment did not go well: with the offer and what happened, or with the page that asks for a proof first.
+func (p *Pages) refused(w http.ResponseWriter, r *http.Request, by access.Caller, err error, alert string) error {
+	target := r.PostFormValue("target")
+	switch {
+	case errors.Is(err, login.ErrNotElevated), errors.Is(err, login.ErrLocked), errors.Is(err, access.ErrNotFresh):
+		return onward(w, r, withTarget("/login/confirm", url.Values{}, target))
+	case errors.Is(err, login.ErrManaged):
+		return errElsewhere
+	case fault.Is(err, fault.Invalid), fault.Is(err, fault.Conflict), errors.Is(err, factor.ErrNoConversation):
+		return p.offer(w, r, by, http.StatusBadRequest, page{Alert: alert, Target: target})
+	}
+	return err
+}
+
+// appPage shows the secret of an authenticator app, and asks for its first code.
 type appPage struct {
 	page
-	QR                   template.HTML
+	QR                   template.HTML // empty: it was scanned already
 	Secret, Conversation string
 }
 
@@ -66,92 +83,71 @@ func (p *Pages) enrolApp(w http.ResponseWriter, r *http.Request, by access.Calle
 		return p.startApp(w, r, by)
 	}
 	in, err := p.Login.CompleteVoluntary(r.Context(), by, secret.New(conversation), secret.New(r.PostFormValue("code")))
-	switch {
-	case errors.Is(err, login.ErrNotElevated):
-		return onward(w, r, "/login/confirm")
-	case errors.Is(err, factor.ErrWrongCode), errors.Is(err, login.ErrFailed), errors.Is(err, factor.ErrNoConversation):
-		return p.offer(w, r, by, http.StatusUnauthorized, "That code was not right. Remove the entry from the app and begin again.")
-	case err != nil:
-		return err
+	if errors.Is(err, login.ErrFailed) {
+		return show(w, http.StatusUnauthorized, "app", appPage{
+			page:         page{Title: "Once more", Alert: "That code was not right. Type the one that the app shows now.", Target: r.PostFormValue("target")},
+			Conversation: conversation,
+		})
+	}
+	if err != nil {
+		return p.refused(w, r, by, err, "That took too long, or too many codes were wrong. Remove the entry from the app and begin again.")
 	}
 	if !in.Token.Empty() {
 		p.Cookies.Set(w, in.Token)
 	}
-	return show(w, http.StatusOK, "done", donePage{page: page{Title: "The app is set up"}, Recovery: in.Recovery.Reveal(), Onward: p.Login.SafeTarget(in.Target)})
+	return show(w, http.StatusOK, "done", donePage{page: page{Title: "The app is set up"}, Recovery: in.Recovery.Reveal(), Onward: p.Login.SafeTarget(r.PostFormValue("target"))})
 }
 
 func (p *Pages) startApp(w http.ResponseWriter, r *http.Request, by access.Caller) error {
 	e, err := p.Login.StartVoluntary(r.Context(), by)
-	if errors.Is(err, login.ErrNotElevated) {
-		return onward(w, r, "/login/confirm")
-	}
 	if err != nil {
-		return err
+		return p.refused(w, r, by, err, "An authenticator app is set up already.")
 	}
 	picture, err := drawQR(e.URL.Reveal())
 	if err != nil {
 		return err
 	}
 	return show(w, http.StatusOK, "app", appPage{
-		page: page{Title: "Scan this with the app", Lead: "Then type the code that it shows."},
+		page: page{Title: "Scan this with the app", Lead: "Then type the code that it shows.", Target: r.PostFormValue("target")},
 		QR:   picture, Secret: e.Secret.Reveal(), Conversation: e.Token.Reveal(),
 	})
 }
 
-// keyPage asks a new security key.
-type keyPage struct {
-	page
-	Creation string // WebAuthn's options as JSON
-	Name     string
-}
-
-// algorithms are those that new security keys may sign with: ES256, EdDSA, RS256, as COSE numbers them.
-var algorithms = []int64{-7, -8, -257}
-
-// enrolKey begins the enrolment of a security key, and ends it with the key's answer.
-func (p *Pages) enrolKey(w http.ResponseWriter, r *http.Request, by access.Caller) error {
-	name, answer := r.PostFormValue("name"), r.PostFormValue("credential")
-	if answer == "" {
-		return p.startKey(w, r, by, name)
-	}
-	attestation, err := api.ReadAttestation([]byte(answer))
+// newCodes replaces the recovery codes: the key of an app, or the list of who has security keys alone.
+func (p *Pages) newCodes(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+	set, err := p.Login.Factors(r.Context(), by)
 	if err != nil {
 		return err
 	}
-	in, err := p.Login.AddDevice(r.Context(), by, name, attestation, algorithms)
-	switch {
-	case errors.Is(err, login.ErrLocked):
-		return onward(w, r, "/login/confirm")
-	case fault.Is(err, fault.Invalid), fault.Is(err, fault.Conflict), errors.Is(err, factor.ErrNoConversation):
-		return p.offer(w, r, by, http.StatusBadRequest, "The security key was not enrolled: "+fault.Text(err)+".")
-	case err != nil:
-		return err
+	d := donePage{page: page{Title: "New recovery codes", Lead: "The old ones are no longer good."}, Onward: p.Login.SafeTarget(r.PostFormValue("target"))}
+	if set.TOTP != nil {
+		key, err := p.Login.RotateRecovery(r.Context(), by)
+		if err != nil {
+			return p.refused(w, r, by, err, "There is no second factor to recover.")
+		}
+		d.Recovery = key.Reveal()
+		return show(w, http.StatusOK, "done", d)
 	}
-	if !in.Token.Empty() {
-		p.Cookies.Set(w, in.Token)
-	}
-	codes, err := p.Login.RecoveryList(r.Context(), in.Caller)
-	if err != nil {
-		return err
-	}
-	d := donePage{page: page{Title: "The security key is set up"}, Onward: p.Login.SafeTarget(in.Target)}
-	for _, code := range codes {
-		d.Codes = append(d.Codes, code.Reveal())
+	if d.Codes, err = p.list(r, by); err != nil {
+		return p.refused(w, r, by, err, "There is no second factor to recover.")
 	}
 	return show(w, http.StatusOK, "done", d)
 }
 
-func (p *Pages) startKey(w http.ResponseWriter, r *http.Request, by access.Caller, name string) error {
-	creation, err := p.Login.StartDevice(r.Context(), by, algorithms)
-	if errors.Is(err, login.ErrLocked) {
-		return onward(w, r, "/login/confirm")
+func (p *Pages) list(r *http.Request, by access.Caller) ([]string, error) {
+	codes, err := p.Login.RecoveryList(r.Context(), by)
+	var all []string
+	for _, code := range codes {
+		all = append(all, code.Reveal())
 	}
-	if err != nil {
-		return err
+	return all, err
+}
+
+// firstCodes makes recovery codes for who has none left; others keep theirs, which lie on paper somewhere.
+func (p *Pages) firstCodes(r *http.Request, by access.Caller) ([]string, error) {
+	set, err := p.Login.Factors(r.Context(), by)
+	if err != nil || slices.ContainsFunc(set.Codes, func(c factor.Code) bool { return c.Used.IsZero() }) {
+		return nil, err
 	}
-	options, err := json.Marshal(api.CreationOptions(creation))
-	if err != nil {
-		return err
-	}
-	return show(w, http.StatusOK, "key", keyPage{page: page{Title: "Add " + name, Lead: "Plug the security key in, or have it at hand."}, Creation: string(options), Name: name})
+	return p.list(r, by)
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/factor"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
 )
@@ -12,8 +13,10 @@ import (
 // homePage greets whoever comes without a path.
 type homePage struct {
 	page
-	User, Factors string
-	Enrolled      bool
+	User     string
+	Factors  string // empty: a program's session
+	Enrolled bool
+	Settles  bool // second factors are settled here, and not where the session comes from
 }
 
 func (p *Pages) home(w http.ResponseWriter, r *http.Request) error {
@@ -24,12 +27,30 @@ func (p *Pages) home(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	h := homePage{page: page{Title: "You are signed in"}, User: by.Name}
+	if by.Kind == access.User {
+		if err := p.describe(r, by, &h); err != nil {
+			return err
+		}
+	}
+	return show(w, http.StatusOK, "home", h)
+}
+
+// describe fills in what there is to say about a person.
+func (p *Pages) describe(r *http.Request, by access.Caller, h *homePage) error {
 	set, err := p.Login.Factors(r.Context(), by)
 	if err != nil {
 		return err
 	}
-	h := homePage{page: page{Title: "You are signed in"}, User: by.Name, Enrolled: set.Enrolled(), Factors: describe(set)}
-	return show(w, http.StatusOK, "home", h)
+	managed, err := p.Login.Managed(r.Context(), by)
+	if err != nil {
+		return err
+	}
+	h.Enrolled, h.Factors, h.Settles = set.Enrolled(), describe(set), set.TOTP != nil || !managed
+	if managed && !h.Enrolled {
+		h.Factors = "left to your identity provider"
+	}
+	return nil
 }
 
 func describe(set factor.Set) string {

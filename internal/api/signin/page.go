@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"html/template"
+	"mime"
 	"net/http"
 	"time"
 
@@ -23,8 +24,8 @@ var pages = template.Must(template.New("pages").Parse(source))
 
 // page is what every page has.
 type page struct {
-	Title, Lead, Alert, Footer string
-	Target                     string // a path of ours where it goes on afterwards
+	Title, Lead, Alert string
+	Target             string // where it goes on afterwards, as the browser says: what SafeTarget makes of it counts
 }
 
 // show answers with a page.
@@ -80,6 +81,18 @@ func (p *Pages) open(h handler) http.Handler {
 	return p.inTime(api.Adapter{Fail: p.fail}.Open(h))
 }
 
+// step is for pages that begin something or use it up. Who asks for the head alone, as scanners of links do, gets nothing.
+func (p *Pages) step(h handler) http.Handler {
+	return p.open(func(w http.ResponseWriter, r *http.Request) error {
+		if r.Method == http.MethodHead {
+			w.Header().Set("Allow", http.MethodGet)
+			p.notAllowed(w, r)
+			return nil
+		}
+		return h(w, r)
+	})
+}
+
 // form is for forms that anybody may send from our own pages: others would sign their visitor in as somebody else.
 func (p *Pages) form(h handler) http.Handler {
 	return p.open(func(w http.ResponseWriter, r *http.Request) error {
@@ -129,8 +142,12 @@ func (p *Pages) presented(r *http.Request, kind login.Kind) login.Presented {
 	}
 }
 
-// readForm reads a form of a page; nothing else is taken for one.
+// readForm reads a form as pages send it; nothing else is taken for one.
 func readForm(w http.ResponseWriter, r *http.Request) error {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "application/x-www-form-urlencoded" {
+		return errForm
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
 		return errForm
@@ -150,35 +167,65 @@ func (p *Pages) inTime(h http.Handler) http.Handler {
 
 // fail answers with an error as a page. Who has no session for a step begins anew.
 func (p *Pages) fail(w http.ResponseWriter, r *http.Request, err error) {
-	switch {
-	case errors.Is(err, login.ErrPending):
-		_ = onward(w, r, "/login/second") // writing a header cannot fail
-		return
-	case errors.Is(err, login.ErrEnrolFirst):
-		_ = onward(w, r, "/login/enrol")
-		return
-	case errors.Is(err, session.ErrInvalid), errors.Is(err, session.ErrNotActive), errors.Is(err, login.ErrNothingPending):
-		_ = onward(w, r, "/login")
+	if to := p.instead(r, err); to != "" {
+		_ = onward(w, r, to) // writing a header cannot fail
 		return
 	}
-	status, n := http.StatusInternalServerError, notice{page: page{Title: "Something went wrong here", Lead: "The operator finds the reason in the log, under request " + api.RequestID(r.Context()) + "."}}
-	switch {
-	case errors.Is(err, secret.ErrBusy):
+	status, n := tell(err)
+	switch status {
+	case http.StatusInternalServerError:
+		n.Lead = "The operator finds the reason in the log, under request " + api.RequestID(r.Context()) + "."
+	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "1")
-		status, n.Title, n.Lead = http.StatusServiceUnavailable, "Many people are signing in", "Try again in a moment."
-	case errors.Is(err, login.ErrFailed), errors.Is(err, login.ErrNoFlow):
-		status, n.Title, n.Lead = http.StatusForbidden, "That sign-in did not work", "Begin again. If it keeps failing, an administrator finds the reason in the audit log."
-	case fault.Is(err, fault.Invalid):
-		status, n.Title, n.Lead = http.StatusBadRequest, "That did not work", fault.Text(err)
-	case fault.Is(err, fault.NotFound):
-		status, n.Title, n.Lead = http.StatusNotFound, "Not found", fault.Text(err)
-	case fault.Is(err, fault.Denied), fault.Is(err, fault.Conflict):
-		status, n.Title, n.Lead = http.StatusForbidden, "That is not possible", fault.Text(err)
+	case http.StatusTooManyRequests:
+		w.Header().Set("Retry-After", "60")
 	}
 	n.Onward, n.OnwardText = "/login", "Go to the sign-in page"
 	if err := show(w, status, "notice", n); err != nil {
 		http.Error(w, "internal error", http.StatusInternalServerError)
 	}
+}
+
+// instead is the page to which somebody belongs whose session is not one for this step, or "".
+func (p *Pages) instead(r *http.Request, err error) string {
+	switch {
+	case errors.Is(err, login.ErrPending):
+		return "/login/second"
+	case errors.Is(err, login.ErrEnrolFirst):
+		return "/login/enrol"
+	case errors.Is(err, session.ErrNotActive):
+		return "/login"
+	case errors.Is(err, session.ErrInvalid), errors.Is(err, login.ErrNothingPending):
+		if _, had := p.Cookies.Read(r); had {
+			return "/login?over=1"
+		}
+		return "/login"
+	}
+	return ""
+}
+
+// tell says what is told of an error, and by which status.
+func tell(err error) (int, notice) {
+	said := func(status int, title, lead string) (int, notice) {
+		return status, notice{page: page{Title: title, Lead: lead}}
+	}
+	switch {
+	case errors.Is(err, secret.ErrBusy):
+		return said(http.StatusServiceUnavailable, "Many people are signing in", "Try again in a moment.")
+	case errors.Is(err, login.ErrFailed), errors.Is(err, login.ErrNoFlow):
+		return said(http.StatusForbidden, "That sign-in did not work", "Begin again. If it keeps failing, an administrator finds the reason in the audit log.")
+	}
+	switch fault.KindOf(err) {
+	case fault.Invalid:
+		return said(http.StatusBadRequest, "That did not work", fault.Text(err))
+	case fault.NotFound:
+		return said(http.StatusNotFound, "Not found", fault.Text(err))
+	case fault.Limited:
+		return said(http.StatusTooManyRequests, "Too many attempts", "Wait a minute, then try again.")
+	case fault.Denied, fault.Conflict, fault.Unauthenticated, fault.Expired:
+		return said(http.StatusForbidden, "That is not possible", fault.Text(err))
+	}
+	return said(http.StatusInternalServerError, "Something went wrong here", "")
 }
 
 // notice is a page that says one thing.

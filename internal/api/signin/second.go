@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/gatehouse-project/gatehouse/internal/api"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
@@ -20,6 +19,7 @@ type secondPage struct {
 	page
 	Request    string // WebAuthn's options as JSON; empty: no security key
 	TOTP       bool
+	Recovery   bool
 	OnRecovery bool // the last try was a recovery code
 }
 
@@ -33,7 +33,7 @@ func (p *Pages) askSecond(w http.ResponseWriter, r *http.Request, by access.Call
 		return err
 	}
 	s.Title, s.Lead = "Second factor", "Signing in as "+by.Name+"."
-	s.TOTP = slices.Contains(pending.Allowed, factor.TOTP)
+	s.TOTP, s.Recovery = slices.Contains(pending.Allowed, factor.TOTP), slices.Contains(pending.Allowed, factor.Recovery)
 	if pending.Challenge != nil && slices.Contains(pending.Allowed, factor.FIDO2) {
 		options, err := json.Marshal(api.RequestOptions(*pending.Challenge))
 		if err != nil {
@@ -47,10 +47,10 @@ func (p *Pages) askSecond(w http.ResponseWriter, r *http.Request, by access.Call
 // second judges a second factor.
 func (p *Pages) second(w http.ResponseWriter, r *http.Request, by access.Caller) error {
 	answer, err := answerOf(r)
-	if err != nil {
-		return err
+	var in login.Signed
+	if err == nil {
+		in, err = p.Login.Complete(r.Context(), by, answer)
 	}
-	in, err := p.Login.Complete(r.Context(), by, answer)
 	if errors.Is(err, login.ErrFailed) || answer.Kind == factor.FIDO2 && fault.Is(err, fault.Invalid) {
 		return p.askSecondAgain(w, r, by, answer.Kind)
 	}
@@ -81,7 +81,7 @@ func answerOf(r *http.Request) (factor.Answer, error) {
 func (p *Pages) askSecondAgain(w http.ResponseWriter, r *http.Request, by access.Caller, kind factor.Kind) error {
 	alert := map[factor.Kind]string{
 		factor.TOTP: "That code is not right, or was used already.", factor.Recovery: "That recovery code is not right, or was used already.",
-		factor.FIDO2: "The security key did not open it.",
+		factor.FIDO2: "That did not work with this security key. Try again, or use another way.",
 	}[kind]
 	err := p.askSecond(w, r, by, http.StatusUnauthorized, secondPage{page: page{Alert: alert}, OnRecovery: kind == factor.Recovery})
 	if errors.Is(err, login.ErrNothingPending) || fault.Is(err, fault.Unauthenticated) || fault.Is(err, fault.NotFound) {
@@ -89,59 +89,4 @@ func (p *Pages) askSecondAgain(w http.ResponseWriter, r *http.Request, by access
 		return p.askPassword(w, r, http.StatusUnauthorized, loginPage{page: page{Alert: "Too many wrong answers. Sign in again."}})
 	}
 	return err
-}
-
-// confirmPage asks for a proof once more.
-type confirmPage struct {
-	page
-	TOTP    bool
-	NewCode string // recovery key that replaces a used one
-}
-
-func (p *Pages) showConfirm(w http.ResponseWriter, r *http.Request, by access.Caller) error {
-	return p.askConfirm(w, r, by, http.StatusOK, "")
-}
-
-func (p *Pages) askConfirm(w http.ResponseWriter, r *http.Request, by access.Caller, status int, alert string) error {
-	e, err := p.Login.Elevation(r.Context(), by)
-	if err != nil {
-		return err
-	}
-	if len(e.Methods) == 0 {
-		return fault.New(fault.Denied, "You sign in at an identity provider, so second factors are set up there.")
-	}
-	c := confirmPage{page: page{Title: "Is it still you?", Lead: "What comes next changes how you sign in.", Alert: alert}}
-	c.TOTP = slices.Contains(e.Methods, login.ByTOTP)
-	return show(w, status, "confirm", c)
-}
-
-// confirm judges that proof: the password, or a code of whoever has a second factor.
-func (p *Pages) confirm(w http.ResponseWriter, r *http.Request, by access.Caller) error {
-	token, recovery, err := p.elevate(r, by)
-	switch {
-	case errors.Is(err, login.ErrFailed), errors.Is(err, factor.ErrWrongCode):
-		return p.askConfirm(w, r, by, http.StatusUnauthorized, "That is not right.")
-	case err != nil:
-		return err
-	}
-	if !token.Empty() {
-		p.Cookies.Set(w, token)
-	}
-	if !recovery.Empty() {
-		return show(w, http.StatusOK, "done", donePage{page: page{Title: "Confirmed"}, Recovery: recovery.Reveal(), Onward: "/login/enrol"})
-	}
-	return onward(w, r, "/login/enrol")
-}
-
-func (p *Pages) elevate(r *http.Request, by access.Caller) (token, recovery secret.String, err error) {
-	if password := r.PostFormValue("password"); password != "" {
-		token, err = p.Login.ElevateByPassword(r.Context(), by, secret.New(password))
-		return token, recovery, err
-	}
-	code := secret.New(r.PostFormValue("code"))
-	if len(strings.Join(strings.Fields(code.Reveal()), "")) <= 8 { // codes of apps have six digits, recovery codes twenty characters
-		token, err = p.Login.ElevateByTOTP(r.Context(), by, code)
-		return token, recovery, err
-	}
-	return p.Login.ElevateByRecovery(r.Context(), by, code)
 }

@@ -14,8 +14,11 @@
 package signin
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"embed"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -86,20 +89,29 @@ func (p *Pages) Routes() []api.Route {
 		{Method: "GET", Pattern: "/login/enrol", Action: access.SessionKeep, Handler: p.inSession(p.showEnrol, enrolling)},
 		{Method: "POST", Pattern: "/login/enrol/app", Action: access.FactorEnrol, Handler: p.formInSession(p.enrolApp, enrolling)},
 		{Method: "POST", Pattern: "/login/enrol/key", Action: access.FactorEnrol, Handler: p.formInSession(p.enrolKey, enrolling)},
+		{Method: "POST", Pattern: "/login/enrol/codes", Action: access.FactorCodes, Handler: p.formInSession(p.newCodes, enrolling)},
 
-		{Method: "GET", Pattern: "/login/sso/{number}", Action: access.Public, Handler: p.open(p.depart)},
-		{Method: "GET", Pattern: "/oauth", Action: access.Public, Handler: p.open(p.oauth)},
+		{Method: "GET", Pattern: "/login/sso/{number}", Action: access.Public, Handler: p.step(p.depart)},
+		{Method: "GET", Pattern: "/oauth", Action: access.Public, Handler: p.step(p.oauth)},
 		{Method: "POST", Pattern: "/saml", Action: access.Public, Handler: p.open(p.saml)},
 		{Method: "GET", Pattern: "/saml/metadata.xml", Action: access.Public, Handler: p.open(p.metadata)},
-		{Method: "GET", Pattern: "/login/finish", Action: access.Public, Handler: p.open(p.finish)},
+		{Method: "GET", Pattern: "/login/finish", Action: access.Public, Handler: p.step(p.finish)},
 
 		{Method: "GET", Pattern: "/captcha/{file}", Action: access.Public, Handler: p.open(p.captcha)},
-		{Method: "GET", Pattern: "/login/static/{file}", Action: access.Public, Handler: http.HandlerFunc(serveStatic)},
+		{Method: "GET", Pattern: "/login/static/{file}", Action: access.Public, Handler: p.open(p.file)},
 	}
 }
 
-func serveStatic(w http.ResponseWriter, r *http.Request) {
-	guarded(w.Header())
-	w.Header().Set("Cache-Control", "max-age=300")
-	http.ServeFileFS(w, r, static, "static/"+r.PathValue("file"))
+// file serves what the pages are drawn with. Browsers keep it and ask each time whether it is still the same, so a new version is not drawn with the old files.
+func (p *Pages) file(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("file")
+	body, err := static.ReadFile("static/" + name)
+	if err != nil {
+		return errNoPage
+	}
+	h := guarded(w.Header())
+	h.Set("Cache-Control", "no-cache")
+	h.Set("ETag", fmt.Sprintf(`"%x"`, sha256.Sum256(body)))
+	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(body))
+	return nil
 }
