@@ -37,6 +37,7 @@ type Proof struct {
 type Wrong struct {
 	Reason string
 	Who    access.Principal // whom it was about, where they exist
+	Away   bool             // whoever judges it could not be asked: that is nobody's failure, and is not counted
 	unseen bool             // nothing was looked at, so nothing was counted
 	unread bool             // because no right CAPTCHA came along
 	again  bool             // it was used before: somebody else came with it, perhaps at this moment
@@ -168,6 +169,9 @@ func (s *Service) attempt(ctx context.Context, p Presented, m Method) (passed, e
 	}
 	proof, err := m.Prove(ctx, p)
 	var wrong *Wrong
+	if errors.As(err, &wrong) && wrong.Away {
+		return passed{before: standing}, err
+	}
 	if errors.As(err, &wrong) {
 		after, failErr := s.Lockout.Fail(ctx, who)
 		return passed{before: after}, cmp.Or(failErr, err)

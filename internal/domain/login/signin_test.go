@@ -608,3 +608,26 @@ func TestSignIn_waits(t *testing.T) {
 		t.Errorf("answered after %v", took)
 	}
 }
+
+// closed is a method whose judge cannot be asked.
+type closed struct{}
+
+func (closed) Prove(context.Context, login.Presented) (login.Proof, error) {
+	return login.Proof{}, &login.Wrong{Reason: "the directory cannot be reached", Away: true}
+}
+
+// Nobody is locked out because a directory is down; the answer is the plain one, and as late.
+func TestSignIn_counts_nothing_while_nobody_can_judge(t *testing.T) {
+	t.Parallel()
+	h := newHall()
+	h.Methods = map[login.Kind]login.Method{"elsewhere": closed{}}
+	p := password("dana", right)
+	p.Kind, p.Accepts = "elsewhere", []login.Kind{"elsewhere"}
+	for range 10 {
+		want(t, h.try(t, p), login.ErrFailed)
+	}
+	if h.strikes.n > 0 || len(h.waited) != 10 {
+		t.Errorf("counted %d, waited %d times", h.strikes.n, len(h.waited))
+	}
+	want(t, h.try(t, password("dana", right)), nil)
+}

@@ -157,7 +157,7 @@ func (c *Cloud) ask(ctx context.Context, host string, s signed) (string, error) 
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	answer, err := client.Do(r)
 	if err != nil {
-		return "", wrong("STS: " + outbound.Reason(err))
+		return "", &login.Wrong{Reason: "STS: " + outbound.Reason(err), Away: true}
 	}
 	defer func() { _ = answer.Body.Close() }() // what was read is all we want
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))

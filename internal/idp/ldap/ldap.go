@@ -50,7 +50,7 @@ var _ login.Directory = Directory{}
 func (d Directory) Bind(ctx context.Context, p identity.Provider, name string, password secret.String) (identity.Visitor, error) {
 	v, err := d.bind(ctx, p, name, password)
 	if err != nil {
-		return identity.Visitor{}, &login.Wrong{Reason: err.Error()}
+		return identity.Visitor{}, &login.Wrong{Reason: err.Error(), Away: errors.As(err, new(away))}
 	}
 	return v, nil
 }
@@ -72,7 +72,7 @@ func (d Directory) bind(ctx context.Context, p identity.Provider, name string, p
 	defer cancel()
 	c, err := d.connect(ctx, s)
 	if err != nil {
-		return nobody, err
+		return nobody, away{err}
 	}
 	defer c.close()
 	dn, err := s.resolve(c, who, password)
@@ -84,6 +84,9 @@ func (d Directory) bind(ctx context.Context, p identity.Provider, name string, p
 	}
 	return s.read(c, who, dn)
 }
+
+// away says that the directory could not be asked, or not be trusted.
+type away struct{ error }
 
 func (d Directory) timeout() time.Duration {
 	if d.Timeout > 0 {
