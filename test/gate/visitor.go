@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"context"
 	"io"
 	"maps"
 	"net"
@@ -18,6 +17,7 @@ import (
 type Visitor struct {
 	Cookies map[string]string // by name: tests plant and steal them
 	Origin  string            // where its forms say that they began: at our own pages, unless a test says otherwise
+	Address string            // where it comes from
 
 	tb     testing.TB
 	gate   *Gate
@@ -30,12 +30,12 @@ var visitors atomic.Int64
 func (g *Gate) Visitor(tb testing.TB) *Visitor {
 	tb.Helper()
 	n := visitors.Add(1)
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 1, byte(n>>8), byte(n))}}
-	dial := func(ctx context.Context, network, address string) (net.Conn, error) { return dialer.DialContext(ctx, network, address) }
+	from := net.IPv4(127, 1, byte(n>>8), byte(n)) //nolint:gosec // no test has 65536 visitors
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}
 	return &Visitor{
-		Cookies: map[string]string{}, Origin: strings.TrimSuffix(g.Public("/"), "/"), tb: tb, gate: g,
+		Cookies: map[string]string{}, Origin: strings.TrimSuffix(g.Public("/"), "/"), Address: from.String(), tb: tb, gate: g,
 		client: &http.Client{
-			Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial},
+			Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialer.DialContext},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
@@ -49,10 +49,10 @@ func (g *Gate) Public(path string) string {
 	return strings.Replace(g.URL, "127.0.0.1", "localhost", 1) + path
 }
 
-// At is the same browser, with the same cookies, whose next requests reach another node.
+// At is a browser like this one, with the same cookies and address, whose requests reach another node.
 func (v *Visitor) At(g *Gate) *Visitor {
 	other := *v
-	other.gate = g
+	other.gate, other.Cookies = g, maps.Clone(v.Cookies)
 	return &other
 }
 
