@@ -51,6 +51,9 @@ func (c Cookies) SetPreLogin(w http.ResponseWriter, value secret.String) {
 	c.set(w, preLoginCookie, value)
 }
 
+// Name is what the session's cookie is called.
+func (c Cookies) Name() string { return c.name(sessionCookie) }
+
 func (c Cookies) name(plain string) string {
 	if c.secure() {
 		return hostPrefix + plain

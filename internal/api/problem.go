@@ -14,6 +14,7 @@ type Problem struct {
 	Title    string         `json:"title"`              // the status's reason text where empty
 	Status   int            `json:"status"`             //
 	Detail   string         `json:"detail"`             // for the caller
+	Code     string         `json:"code,omitempty"`     // a word for programs, where the status does not say what to do
 	Instance string         `json:"instance,omitempty"` // this occurrence: the request id
 	Errors   []ProblemError `json:"errors"`             // in field order; null where there are none
 }

@@ -261,6 +261,7 @@ func (h *House) build() {
 	}
 	h.Access = &access.Service{Store: store.Bindings{DB: h.DB}, Now: now, NewID: newID}
 	h.buildIdentity()
+	h.buildExplanations()
 	h.Projects = &project.Service{Store: store.Projects{DB: h.DB}, Access: h.Access, Now: now, NewID: newID, CacheFor: cacheFor}
 	h.Tokens = &token.Service{Store: store.Tokens{DB: h.DB}, Access: h.Access, Now: now, NewID: newID, CacheFor: cacheFor, UsedEvery: time.Minute, OnUsedFailed: func(err error) { h.failed("write last use of keys", err) }}
 	h.Failures = &guard.Failures{Store: store.Guards{DB: h.DB}, Now: now, Threshold: 20, Window: time.Minute}

@@ -40,7 +40,9 @@ func (s *Server) owners() ([]api.Owner, error) {
 	}
 	document := native.NewDocument(s.Version, s.Config.PublicURL.String())
 	dialect.Describe(document)
-	own, err := native.New(document)
+	ours := s.native()
+	ours.Describe(document)
+	own, err := native.New(document, ours.Routes()...)
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +55,14 @@ func (s *Server) owners() ([]api.Owner, error) {
 		})
 	}
 	return owners, nil
+}
+
+// native is our own API.
+func (s *Server) native() *native.API {
+	return &native.API{
+		Login: s.Login, Sessions: s.Sessions, Access: s.Access, Users: s.Users, Accounts: s.Accounts, Groups: s.Groups, Apps: s.Apps, Providers: s.Providers,
+		Projects: s.Projects, Keyproof: s.Keyproof, Webhooks: s.Webhooks, Cookies: s.cookies(), BodyWait: bodyWait, FreshFor: s.Config.Auth.Fresh, Now: s.Now,
+	}
 }
 
 // fortanix is the dialect of sessions.

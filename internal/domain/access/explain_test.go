@@ -136,3 +136,29 @@ func TestEvents_of_signing_in_say_whom_they_concern(t *testing.T) {
 		}
 	}
 }
+
+// Rule W7: whoever stands below a user on the installation does not set their password, which would be taking what they may do.
+func TestFor_keeps_lesser_administrators_from_greater_ones(t *testing.T) {
+	t.Parallel()
+	s := service(&memory{bindings: []access.Binding{
+		holding("adam", access.Admin, access.Installation), holding("other", access.Admin, access.Installation), holding("top", access.SysAdmin, access.Installation),
+	}})
+	for _, c := range []struct {
+		by      access.Caller
+		user    string
+		allowed bool
+	}{
+		{user("adam", "*"), "dana", true},
+		{user("adam", "*"), "other", true},
+		{user("adam", "*"), "top", false},
+		{user("top", "*"), "adam", true},
+		{access.LocalCaller("root", now), "top", true},
+	} {
+		if _, err := s.For(c.by).Authorize(t.Context(), "user.update", c.user); (err == nil) != c.allowed || err != nil && !fault.Is(err, fault.Denied) {
+			t.Errorf("%s changes %s: %v", c.by.ID, c.user, err)
+		}
+	}
+	if _, err := s.For(user("adam", "*")).Authorize(t.Context(), "user.read", "top"); err != nil {
+		t.Errorf("reading: %v", err)
+	}
+}

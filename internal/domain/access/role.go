@@ -60,6 +60,25 @@ func (s *Service) Holds(ctx context.Context, who Subject, role Role, on Resource
 	return slices.ContainsFunc(bindings, func(b Binding) bool { return b.Resource.is(on) && b.Role.includes(role) }), nil
 }
 
+// Outranks reports whether a user holds a role on the whole installation that stands above whatever the caller holds there: only a system administrator
+// changes how a system administrator signs in. Whoever runs the server stands above all.
+func (s *Service) Outranks(ctx context.Context, user string, by Caller) (bool, error) {
+	if by.Kind == Local || by.Kind == System || by.Kind == User && by.ID == user {
+		return false, nil
+	}
+	for _, role := range []Role{SysAdmin, Admin} {
+		theirs, err := s.Holds(ctx, Subject{User, user}, role, Installation)
+		if err != nil {
+			return true, err
+		}
+		mine, err := s.Holds(ctx, Subject{by.Kind, by.ID}, role, Installation)
+		if err != nil || theirs && !mine {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
 // includes reports whether a role is the other, or stands above it among those of the same kind of resource.
 func (r Role) includes(other Role) bool {
 	kind, ok := r.kind()

@@ -18,7 +18,7 @@ func checkSubject(subject string) error {
 	return nil
 }
 
-// Link says that a user is that subject of a provider. It reports ErrLinked, ErrNoProvider and ErrUnknown.
+// Link says that a user is that subject of a provider. It needs the right to change the user as well. It reports ErrLinked, ErrNoProvider and ErrUnknown.
 func (s *Providers) Link(ctx context.Context, by Authority, provider, user, subject string) (Link, error) {
 	p, e, err := s.allowed(ctx, by, actionProviderLink, provider)
 	if err != nil {
@@ -29,6 +29,9 @@ func (s *Providers) Link(ctx context.Context, by Authority, provider, user, subj
 	}
 	u, err := s.Users.ByID(ctx, user)
 	if err != nil {
+		return Link{}, err
+	}
+	if _, err := by.Authorize(ctx, actionUpdate, u.ID); err != nil { // whoever holds the subject signs in as the user from now on
 		return Link{}, err
 	}
 	e.Object.Name = p.Name

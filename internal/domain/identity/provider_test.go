@@ -127,7 +127,7 @@ func (o *outside) Checked(context.Context, identity.Link, bool, time.Time, func(
 
 var (
 	_         identity.ProviderStore = (*outside)(nil)
-	providing                        = may{"provider.create", "provider.read", "provider.update", "provider.delete", "provider.test", "provider.link", "provider.unlink", "user.read"}
+	providing                        = may{"provider.create", "provider.read", "provider.update", "provider.delete", "provider.test", "provider.link", "provider.unlink", "user.read", "user.update"}
 )
 
 func newProviders(users ...identity.User) (*identity.Providers, *outside) {

@@ -1,0 +1,130 @@
+package native
+
+import (
+	"time"
+
+	"github.com/gatehouse-project/gatehouse/internal/api"
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
+	"github.com/gatehouse-project/gatehouse/internal/domain/keyproof"
+	"github.com/gatehouse-project/gatehouse/internal/domain/login"
+	"github.com/gatehouse-project/gatehouse/internal/domain/project"
+	"github.com/gatehouse-project/gatehouse/internal/domain/session"
+	"github.com/gatehouse-project/gatehouse/internal/domain/webhook"
+)
+
+// name is the door's name among owners of paths, in logs and in the audit record.
+const name = "native"
+
+// API answers the operations with what the services behind it do.
+type API struct {
+	Login     *login.Service
+	Sessions  *session.Service
+	Access    *access.Service
+	Users     *identity.Service
+	Accounts  *identity.Accounts
+	Groups    *identity.Groups
+	Apps      *identity.Applications
+	Providers *identity.Providers
+	Projects  *project.Service
+	Keyproof  *keyproof.Service
+	Webhooks  *webhook.Service
+
+	Cookies  api.Cookies
+	BodyWait time.Duration // how long a request may take to arrive; 0 is for ever
+	FreshFor time.Duration // how long ago people may have signed in who change how a person signs in
+	Now      func() time.Time
+}
+
+// tags are the groups of operations, in the order of the page.
+var tags = []struct{ name, text string }{
+	{"Sign-in state", "Who is signed in. These operations, and all below, are opened by the session of a user: as a cookie, or as Authorization: Bearer. Answers that fail are problems of RFC 9457; their code tells programs what to do."},
+	{"Second factors", "One's own. Enrolling happens in the browser, at /login/enrol."},
+	{"Access", "One decision for all doors, which explains itself."},
+	{"Accounts", "They hold users, groups and applications together."},
+	{"Users", "People who can sign in. Whoever stands below a user in rights on the installation cannot change how that user signs in."},
+	{"Applications", "Programs that sign in with a secret of their own, by the dialects."},
+	{"Identity providers", "Directories, OpenID Connect and SAML providers that say who people are."},
+	{"Projects", "What happens to proofs of keys and to deliveries of webhooks; programs make them with an API key."},
+}
+
+// operations is the table: one line for each.
+func (a *API) operations() []line {
+	var all []line
+	add := func(tag string, some ...line) { all = append(all, tagged(tag, some...)...) }
+	add(tags[0].name,
+		op("GET", "/api/v1/session", access.SessionRead, "Show who is signed in", a.showSession),
+		op("DELETE", "/api/v1/session", access.SessionEnd, "Sign out", a.signOut, gone),
+		op("PUT", "/api/v1/session/account", access.SessionKeep, "Choose the account to work in", a.selectAccount),
+		op("POST", "/api/v1/session/elevate", access.SessionKeep, "Prove once more who you are", a.elevate, says("Answers with the code elevation_required ask for this. A wrong proof counts as a failed sign-in, and the fifth in a row ends the session. A browser gets another cookie.")),
+		op("PUT", "/api/v1/session/password", access.UserPassword, "Change one's own password", a.changePassword, says("The old password is the fresh proof. All other sessions end.")),
+		op("GET", "/api/v1/sessions", access.SessionRead, "List sessions, newest first", a.listSessions, says("One's own; by right those of a user, or everybody's.")),
+		op("DELETE", "/api/v1/sessions", access.SessionEnd, "Sign out everywhere but here", a.endSessions, says("By right all sessions of a user.")),
+		op("DELETE", "/api/v1/sessions/{session}", access.SessionEnd, "End a session", a.endSession),
+		op("GET", "/api/v1/sign-ins", access.SessionRead, "List what happened to sign-ins, newest first", a.listSignIns, says("Sessions that began and ended, refused attempts, changes of second factors and of the password.")),
+	)
+	add(tags[1].name,
+		op("GET", "/api/v1/factors", access.FactorRead, "Show one's second factors", a.showFactors),
+		op("PATCH", "/api/v1/factors/devices/{device}", access.FactorEnrol, "Rename a security key", a.renameDevice, fresh),
+		op("DELETE", "/api/v1/factors/devices/{device}", access.FactorRemove, "Remove a security key", a.removeDevice, fresh),
+		op("POST", "/api/v1/factors/recovery-codes", access.FactorCodes, "Make the recovery codes anew", a.newCodes, fresh, created),
+	)
+	add(tags[2].name,
+		op("GET", "/api/v1/access/explain", access.AccessExplain, "Explain whether somebody may do something", a.explain, says("About oneself, for the session that asks; about others by right.")),
+	)
+	add(tags[3].name,
+		op("GET", "/api/v1/accounts", access.AccountRead, "List one's accounts", a.listAccounts),
+		op("POST", "/api/v1/accounts", access.AccountCreate, "Create an account", a.createAccount, created),
+		op("GET", "/api/v1/accounts/{account}", access.AccountRead, "Show an account", a.showAccount),
+		op("PATCH", "/api/v1/accounts/{account}", access.AccountUpdate, "Change an account", a.changeAccount),
+		op("GET", "/api/v1/accounts/{account}/members", access.UserRead, "List the members of an account", a.listMembers),
+		op("PUT", "/api/v1/accounts/{account}/members/{user}", access.AccountMembers, "Add a member, or change what one is", a.setMember),
+		op("DELETE", "/api/v1/accounts/{account}/members/{user}", access.AccountMembers, "Remove a member", a.removeMember),
+		op("GET", "/api/v1/accounts/{account}/groups", access.GroupRead, "List the groups of an account", a.listGroups),
+		op("POST", "/api/v1/accounts/{account}/groups", access.GroupCreate, "Create a group", a.createGroup, created),
+		op("DELETE", "/api/v1/groups/{group}", access.GroupDelete, "Delete a group", a.deleteGroup),
+	)
+	add(tags[4].name,
+		op("GET", "/api/v1/users", access.UserRead, "List users by name", a.listUsers),
+		op("POST", "/api/v1/users", access.UserCreate, "Create a user", a.createUser, fresh, created),
+		op("GET", "/api/v1/users/{user}", access.UserRead, "Show a user", a.showUser),
+		op("PATCH", "/api/v1/users/{user}", access.UserRename, "Change what a user is called", a.changeUser),
+		op("POST", "/api/v1/users/{user}/enable", access.UserUpdate, "Let a user in again", a.setDisabled(false)),
+		op("POST", "/api/v1/users/{user}/disable", access.UserUpdate, "Shut a user out and end their sessions", a.setDisabled(true)),
+		op("PUT", "/api/v1/users/{user}/password", access.UserUpdate, "Give a user another password", a.setPassword, fresh, says("All of the user's sessions end.")),
+		op("POST", "/api/v1/users/{user}/unlock", access.GuardUnlock, "Forget a user's failed sign-ins", a.unlockUser),
+		op("POST", "/api/v1/users/{user}/reset-factors", access.FactorReset, "Take a user's second factors away", a.resetFactors, fresh, says("All of the user's sessions end.")),
+		op("POST", "/api/v1/users/{user}/devices", access.FactorImport, "Import a U2F key", a.importKey, fresh, created, says("Gives a user a security key that was enrolled elsewhere.")),
+		op("POST", "/api/v1/users/{user}/grant-admin", access.AccessGrant, "Give a user every right", a.grantAdmin, fresh),
+		op("GET", "/api/v1/users/{user}/links", access.UserRead, "List who a user is at identity providers", a.listLinks),
+		op("POST", "/api/v1/users/{user}/links", access.ProviderLink, "Say who a user is at an identity provider", a.createLink, fresh, created),
+		op("DELETE", "/api/v1/users/{user}/links/{provider}", access.ProviderUnlink, "Say that a user is nobody there any more", a.deleteLink, fresh),
+	)
+	add(tags[5].name,
+		op("GET", "/api/v1/accounts/{account}/applications", access.ApplicationRead, "List the applications of an account", a.listApplications),
+		op("POST", "/api/v1/accounts/{account}/applications", access.ApplicationCreate, "Create an application", a.createApplication, created, says("Its secret is shown this once.")),
+		op("GET", "/api/v1/applications/{application}", access.ApplicationRead, "Show an application", a.showApplication),
+		op("POST", "/api/v1/applications/{application}/secret", access.ApplicationReset, "Give an application another secret", a.resetSecret, says("It is shown this once.")),
+		op("POST", "/api/v1/applications/{application}/enable", access.ApplicationUpdate, "Let an application in again", a.setApplicationDisabled(false)),
+		op("POST", "/api/v1/applications/{application}/disable", access.ApplicationUpdate, "Shut an application out and end its sessions", a.setApplicationDisabled(true)),
+		op("DELETE", "/api/v1/applications/{application}", access.ApplicationDelete, "Delete an application", a.deleteApplication),
+	)
+	add(tags[6].name,
+		op("GET", "/api/v1/providers", access.ProviderRead, "List identity providers", a.listProviders),
+		op("POST", "/api/v1/providers", access.ProviderCreate, "Create an identity provider", a.createProvider, fresh, created),
+		op("GET", "/api/v1/providers/{provider}", access.ProviderRead, "Show an identity provider", a.showProvider, says("Its secret is never shown.")),
+		op("PATCH", "/api/v1/providers/{provider}", access.ProviderUpdate, "Change an identity provider", a.changeProvider, fresh),
+		op("DELETE", "/api/v1/providers/{provider}", access.ProviderDelete, "Delete an identity provider with its links", a.deleteProvider, fresh, says("Users stay; sessions that began by it end.")),
+		op("POST", "/api/v1/providers/{provider}/enable", access.ProviderUpdate, "Let people come from a provider", a.setEnabled(true), fresh),
+		op("POST", "/api/v1/providers/{provider}/disable", access.ProviderUpdate, "Let nobody come from a provider", a.setEnabled(false), fresh, says("Sessions that began by it end.")),
+		op("POST", "/api/v1/providers/{provider}/test", access.ProviderTest, "Try a provider, step by step", a.testProvider, says("Everything that can be tried without a person; a provider that is disabled too.")),
+	)
+	add(tags[7].name,
+		op("GET", "/api/v1/projects", access.ProjectRead, "List projects by key", a.listProjects),
+		op("GET", "/api/v1/projects/{project}/proofs", access.KeyproofRead, "List the proofs of a project, newest first", a.listProofs),
+		op("GET", "/api/v1/projects/{project}/deliveries", access.DeliveryRead, "List deliveries of webhooks, newest first", a.listDeliveries),
+		op("GET", "/api/v1/deliveries/{delivery}", access.DeliveryRead, "Show a delivery with its attempts", a.showDelivery),
+		op("POST", "/api/v1/deliveries/{delivery}/resend", access.DeliveryResend, "Send a delivery once more", a.resendDelivery, says("Under the same invocation id.")),
+	)
+	return all
+}
