@@ -128,8 +128,12 @@ func ReadAssertion(raw []byte) (factor.Assertion, error) {
 		Extensions, Browser *struct{ AppID *bool }
 	}
 	if err := unpack(raw, []member{
-		{"id", &in.ID}, {"rawId", &in.RawID}, {"type", &in.Type}, {"response", &in.Response},
-		{"get_client_extension_results", &in.Extensions}, {"getClientExtensionResults", &in.Browser},
+		{"id", &in.ID},
+		{"rawId", &in.RawID},
+		{"type", &in.Type},
+		{"response", &in.Response},
+		{"get_client_extension_results", &in.Extensions},
+		{"getClientExtensionResults", &in.Browser},
 	}); err != nil {
 		return factor.Assertion{}, err
 	}
