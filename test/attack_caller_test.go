@@ -152,6 +152,14 @@ const (
 	sys = "/sys/v1"
 )
 
+// people makes users with danaPassword.
+func people(t testing.TB, g *gate.Gate, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		person(t, g, name)
+	}
+}
+
 // person makes a user with danaPassword.
 func person(t testing.TB, g *gate.Gate, name string, flags ...string) {
 	t.Helper()
