@@ -409,7 +409,7 @@ func TestSettings_lock_by_themselves(t *testing.T) {
 	want(t, challenge(), http.StatusOK, "")
 }
 
-// Of whom a second factor is demanded may look at themselves and set one up, and nothing else (section "ENROL_ONLY" of the document).
+// Of whom a second factor is demanded may look at themselves and set one up, and nothing else (the document, second factors).
 func TestEnrolOnlySession(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, local)
@@ -446,7 +446,7 @@ func TestEnrolOnlySession(t *testing.T) {
 	want(t, w, http.StatusForbidden, "This operation is forbidden")
 }
 
-// A client must answer for the account's demand as for the installation's.
+// An account may demand one of its members, as the installation may.
 func TestAccountDemandsSecondFactors(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, local)
@@ -454,4 +454,25 @@ func TestAccountDemandsSecondFactors(t *testing.T) {
 	must(t, h.dialect.Accounts.SetRequireFactor(t.Context(), root, identity.DefaultAccount, identity.EverybodyMust))
 	dana := h.signIn(t, h.asDana())
 	want(t, h.call("GET", "/sys/v1/accounts", dana, ""), http.StatusForbidden, "Two factor authentication must be configured")
+}
+
+// Somebody who administers the account takes a member's key away, once their own settings are open, and nothing else of a member.
+func TestAdministrator_removes_keys_of_members(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, local)
+	p, vars := h.second(t)
+	root := h.dialect.Access.For(access.LocalCaller("root", h.clock.Now()))
+	must(t, h.dialect.Accounts.SetMember(t.Context(), root, identity.DefaultAccount, h.dana, identity.Administrator))
+	dana, fred := h.signIn(t, h.asDana()), "/sys/v1/users/"+vars["fred"]
+	want(t, h.post("/sys/v1/session/select_account", dana, `{"acct_id":"`+identity.DefaultAccount+`"}`), http.StatusOK, "")
+	const removal = `{"del_mfa_devices":[{"name":"Blue key"}]}`
+	want(t, h.call("PATCH", fred, dana, removal), http.StatusForbidden, "Two factor configuration is locked")
+	h.unlock(t, dana)
+	for _, other := range []string{`{"first_name":"Fred"}`, `{"rename_mfa_devices":[{"old_name":"Blue key","new_name":"Red key"}]}`} {
+		want(t, h.call("PATCH", fred, dana, other), http.StatusForbidden, "This operation is forbidden")
+	}
+	waiting, asked := h.begin(t, as("fred"))
+	want(t, h.call("PATCH", fred, dana, removal), http.StatusOK, "")
+	want(t, h.prove(waiting, p.key, asked), http.StatusUnauthorized, noSession) // the member's sessions are over, what waited too
+	h.signIn(t, as("fred"))
 }

@@ -1,8 +1,8 @@
 // Package fortanix speaks the session API of Fortanix DSM, so that programs written for it sign in to
 // Gatehouse unchanged.
 //
-// Its wire was written down from the vendor's public documentation: signing in by Basic or by a body, keeping,
-// multiplying and ending sessions, and the few calls that a program makes right after that. Where that documentation is silent
+// Its wire was written down from the vendor's public documentation: signing in by Basic, by a certificate or by a body, second factors
+// and their settings, keeping, multiplying and ending sessions, and the few calls that a program makes right after that. Where that documentation is silent
 // or contradicts itself the choice is ours; docs/dialects/fortanix.md lists the choices, and the test of every operation.
 //
 // A request is judged in one order, whatever else is wrong with it: the path (404), the method (405), the

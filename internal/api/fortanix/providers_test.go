@@ -143,3 +143,68 @@ func (a answering) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	a.house.ServeHTTP(w, r)
 }
+
+// An address that asks for more than a minute's share of flows is told of the password alone.
+func TestDiscover_begins_so_many_flows_a_minute(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, local)
+	h.provide(t)
+	h.dialect.Login.Discoveries.Threshold = 3
+	const alone = `[{"method":"password"}]` + "\n"
+	for n := range 6 {
+		w := h.post("/sys/v1/session/auth/discover", "", "")
+		if w.Code != http.StatusOK || (w.Body.String() == alone) != (n >= 3) {
+			t.Errorf("call %d: %d %s", n+1, w.Code, w.Body)
+		}
+	}
+	h.clock.pass(2 * time.Minute)
+	if w := h.post("/sys/v1/session/auth/discover", "", ""); w.Body.String() == alone {
+		t.Error("and for ever")
+	}
+}
+
+// People whom a provider vouches for have no password here: asking for it is refused, and a fresh sign-in is their unlock.
+func TestSettings_of_who_has_no_password(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, local)
+	vars := h.provide(t)
+	root := h.dialect.Access.For(access.LocalCaller("root", h.clock.Now()))
+	_, err := h.dialect.Users.Add(t.Context(), root, identity.New{Name: "olga", Email: address("olga")})
+	must(t, err)
+	w := h.post("/sys/v1/session/auth", "", `{"method":"ldap-basic-auth","idp_id":"`+vars["ldap"]+`","email":"`+address("olga")+`","password":"`+theirs+`"}`)
+	want(t, w, http.StatusOK, "")
+	olga := "Bearer " + accessToken(t, w)
+	want(t, h.post("/sys/v1/session/config_2fa/auth", olga, `{"password":"`+theirs+`"}`), http.StatusForbidden, "This operation is forbidden")
+	want(t, h.post("/sys/v1/session/config_2fa/new_challenge?protocol=fido2", olga, ""), http.StatusOK, "")
+	h.clock.pass(10 * time.Minute)
+	want(t, h.post("/sys/v1/session/config_2fa/new_challenge?protocol=fido2", olga, ""), http.StatusForbidden, "Two factor configuration is locked")
+}
+
+var samlID = regexp.MustCompile(`"id":"([^"]+)"`)
+
+// Who has a second factor proves it after a directory's password, and after a provider where that is asked for.
+func TestProviders_and_second_factors(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, local)
+	vars := h.provide(t)
+	p, _ := h.second(t)
+	dana := h.signIn(t, h.asDana())
+	h.unlock(t, dana)
+	h.enrolKey(t, dana, "Green key")
+	assertion := func() string {
+		ways := h.post("/sys/v1/session/auth/discover", "", "").Body.String()
+		id := samlID.FindStringSubmatch(ways)[1]
+		return `{"method":"saml-response","id":"` + id + `","response":"` + base64Of([]byte(id+" "+theirs)) + `"}`
+	}
+	ldap := `{"method":"ldap-basic-auth","idp_id":"` + vars["ldap"] + `","email":"` + address("fred") + `","password":"` + theirs + `"}`
+	w := h.post("/sys/v1/session/auth", "", ldap)
+	want(t, w, http.StatusOK, "")
+	want(t, h.prove("Bearer "+accessToken(t, w), p.key, ceremony(t, w.Body.Bytes())), http.StatusNoContent, "")
+	w = h.post("/sys/v1/session/auth", "", assertion())
+	want(t, w, http.StatusOK, "")
+	want(t, h.call("GET", "/sys/v1/accounts", "Bearer "+accessToken(t, w), ""), http.StatusOK, "")
+	h.dialect.Login.MFAAfterSSO = true
+	w = h.post("/sys/v1/session/auth", "", assertion())
+	want(t, w, http.StatusOK, "")
+	want(t, h.call("GET", "/sys/v1/accounts", "Bearer "+accessToken(t, w), ""), http.StatusUnauthorized, pending)
+}
