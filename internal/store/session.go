@@ -46,8 +46,11 @@ func (s Sessions) Insert(ctx context.Context, x session.Session, stamp string, l
 		if err := noteLogin(ctx, tx, x, stamp); err != nil { // locks the principal's row, so logins of one principal queue here
 			return err
 		}
-		old, err := All(ctx, tx, scanSignedIn, selectSession+` WHERE s.kind = $1 AND s.principal = $2 AND s.ended IS NULL
-			ORDER BY CASE WHEN s.state = 'pending' THEN 1 ELSE 0 END, s.last_used DESC, s.id DESC LIMIT 100000 OFFSET $3`, string(x.Principal.Kind), x.Principal.ID, max(0, limit-1))
+		// A program may have a thousand sessions and begin another every second: they are counted in the index, and looked at only where one has to go.
+		old, err := All(ctx, tx, scanSignedIn, selectSession+` WHERE s.id IN (SELECT o.id FROM sessions o WHERE o.kind = $1 AND o.principal = $2 AND o.ended IS NULL
+			ORDER BY CASE WHEN o.state = 'pending' THEN 0 ELSE 1 END, o.last_used, o.id
+			LIMIT (SELECT CASE WHEN count(*) > $3 THEN count(*) - $3 ELSE 0 END FROM sessions n WHERE n.kind = $1 AND n.principal = $2 AND n.ended IS NULL))`,
+			string(x.Principal.Kind), x.Principal.ID, max(0, limit-1))
 		if err != nil {
 			return err
 		}
