@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/keyproof"
 	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
 	"github.com/gatehouse-project/gatehouse/internal/domain/webhook"
@@ -84,4 +86,30 @@ func emptyStore(t *testing.T) *store.DB {
 		t.Fatal(err)
 	}
 	return &store.DB{Engine: engine}
+}
+
+// Copied people sign in with the password of the one they are copies of, and belong to the same account.
+func TestFillUsers(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	db := emptyStore(t)
+	now := time.Now()
+	model := identity.User{ID: newID(), Account: identity.DefaultAccount, Name: "model", Email: "model@bench.test", PasswordHash: "a hash", Created: now, Updated: now}
+	users, accounts := store.Users{DB: db}, store.Accounts{DB: db}
+	if err := users.Insert(ctx, model, audit.NewEvent(now, "test", audit.Done)); err != nil {
+		t.Fatal(err)
+	}
+	all, err := fillUsers(db, model.ID, 300)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range all {
+		u, err := users.ByEmail(ctx, identity.DefaultAccount, p.email)
+		if err != nil || u.ID != p.id || u.PasswordHash != model.PasswordHash {
+			t.Fatalf("%+v, %v; want %+v", u, err, p)
+		}
+		if _, err := accounts.Member(ctx, identity.DefaultAccount, p.id); err != nil {
+			t.Fatalf("%+v is no member: %v", p, err)
+		}
+	}
 }

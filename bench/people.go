@@ -53,7 +53,8 @@ func basics(of []person) []string {
 	return all
 }
 
-// programs makes n applications and returns the Authorization headers by which they sign in.
+// programs makes n applications and returns the Authorization headers by which they sign in. The first has as many sessions
+// already as one may have.
 func (h *house) programs(n int) (all []string) {
 	h.inside(func(ctx context.Context, in *app.House, by access.Caller) error {
 		for i := range n {
@@ -62,6 +63,17 @@ func (h *house) programs(n int) (all []string) {
 				return err
 			}
 			all = append(all, basic(a.ID, plain.Reveal()))
+			if i > 0 {
+				continue
+			}
+			busy := access.Caller{Principal: access.Principal{Kind: access.Application, ID: a.ID, Name: a.Name}, Account: a.Account, Method: "app_secret", At: time.Now(), Door: "bench"}
+			err = each(in.Sessions.Apps.Limit, func(int) error {
+				_, _, err := in.Sessions.Start(ctx, busy, sessions.New{State: sessions.Active})
+				return err
+			})
+			if err != nil {
+				return err
+			}
 		}
 		return nil
 	})

@@ -31,6 +31,7 @@ type gate struct {
 	bareRate, bareCPU      series // just before each round
 	rate, cpu, tail        series
 	appRate, appCPU        series
+	hotRate, hotCPU        series
 	factorRate, factorCPU  series
 	idle, peak, crowdPeak  int64
 	crowdIn, crowdBusy     int64
@@ -54,7 +55,7 @@ func measureSignIn(r *run) section {
 		for _, g := range all {
 			g.secrets(r)
 			g.factors(r, round)
-			r.say("  round %d: %-22s %5.0f secrets/s, %s CPU each; %5.0f codes/s, %s CPU each", round+1, g.house.name, g.appRate.last(), micros(g.appCPU.last()), g.factorRate.last(), micros(g.factorCPU.last()))
+			r.say("  round %d: %-22s %5.0f secrets/s, %s CPU each; %5.0f/s of one program; %5.0f codes/s, %s CPU each", round+1, g.house.name, g.appRate.last(), micros(g.appCPU.last()), g.hotRate.last(), g.factorRate.last(), micros(g.factorCPU.last()))
 		}
 	}
 	return signInSection(all)
@@ -88,8 +89,11 @@ func (g *gate) passwords(r *run) {
 	g.peak = max(g.peak, peak)
 }
 
-// secrets is one round of applications.
-func (g *gate) secrets(r *run) { g.signIn(r, g.programs, &g.appRate, &g.appCPU, r.lasting/4) }
+// secrets is one round of many applications, and of one that has as many sessions as it may.
+func (g *gate) secrets(r *run) {
+	g.signIn(r, g.programs[1:], &g.appRate, &g.appCPU, r.lasting/4)
+	g.signIn(r, g.programs[:1], &g.hotRate, &g.hotCPU, r.lasting/4)
+}
 
 func (g *gate) signIn(r *run, as []string, rate, cpu *series, lasting time.Duration) load.RequestsDone {
 	return g.paid(r, load.Requests{Method: http.MethodPost, Path: signInPath, Authorize: as, Want: http.StatusOK, Lasting: lasting}, rate, cpu)
@@ -143,13 +147,13 @@ func signInSection(all []*gate) section {
 	s := section{Note: fmt.Sprintf("`POST %s` with Basic, %d at a time: e-mail address and password (Argon2id, 19 MiB, t=2, p=1), or id and secret of an application; each ends in a session "+
 		"and its audit event, durable. Bare is Argon2id alone in a process of its own, one hash for each processor, just before each round. Then %d people present their passwords at the same "+
 		"moment: hashes run one for each processor, so the pool is %.0f MiB, and who waits longer than `auth.hash_wait`, here %v, gets a 503. Memory is resident, at its highest. "+
-		"A code is the TOTP of a sign-in that waits for it.", signInPath, concurrency, crowd, mebi(pool), hashWait)}
-	rates := table{Head: []string{"server", "passwords/s", "bare hashes/s", "x bare's rate", "CPU each, us", "bare CPU, us", "secrets/s", "CPU each, us", "codes/s", "CPU each, us"}}
+		"One program has as many sessions as it may have, so that each login ends one. A code is the TOTP of a sign-in that waits for it.", signInPath, concurrency, crowd, mebi(pool), hashWait)}
+	rates := table{Head: []string{"server", "passwords/s", "bare hashes/s", "x bare's rate", "CPU each, us", "bare CPU, us", "secrets/s", "CPU each, us", "of one program", "CPU each, us", "codes/s", "CPU each, us"}}
 	crowds := table{Head: []string{"server", "before, MiB", fmt.Sprintf("%d at a time, MiB", concurrency), fmt.Sprintf("%d at once, MiB", crowd), "let in", "503", "took, s", "slowest answer, s"}}
 	for _, g := range all {
 		name, part := g.house.name, ratio(g.rate, g.bareRate)
 		rates.add(name, g.rate.text("%.1f"), g.bareRate.text("%.1f"), part.text("%.2f"), g.cpu.text("%.0f"), g.bareCPU.text("%.0f"),
-			g.appRate.text("%.0f"), g.appCPU.text("%.0f"), g.factorRate.text("%.0f"), g.factorCPU.text("%.0f"))
+			g.appRate.text("%.0f"), g.appCPU.text("%.0f"), g.hotRate.text("%.0f"), g.hotCPU.text("%.0f"), g.factorRate.text("%.0f"), g.factorCPU.text("%.0f"))
 		crowds.add(name, fmt.Sprintf("%.1f", mebi(g.idle)), fmt.Sprintf("%.1f", mebi(g.peak)), fmt.Sprintf("%.1f", mebi(g.crowdPeak)), fmt.Sprint(g.crowdIn), fmt.Sprint(g.crowdBusy),
 			fmt.Sprintf("%.1f", g.crowdTook.Seconds()), fmt.Sprintf("%.1f", g.crowdLatest.Seconds()))
 		percent := make(series, len(part))
@@ -162,6 +166,7 @@ func signInSection(all []*gate) section {
 			fmt.Sprintf("<= %.0f MiB: as with %d, and 64 KiB each", mebi(limit), concurrency), g.crowdPeak <= limit)
 		s.figure(fmt.Sprintf("password logins, %s: %d at once", name, crowd), fmt.Sprintf("%d let in, %d got 503, none failed", g.crowdIn, g.crowdBusy), "", true)
 		s.figure("application logins, "+name, g.appRate.text("%.0f")+"/s", "", true)
+		s.figure("application logins, "+name+": of one with 1000 sessions", g.hotRate.text("%.0f")+"/s", "", true)
 		s.figure("second factors, "+name+": TOTP codes", g.factorRate.text("%.0f")+"/s", "", true)
 	}
 	s.Tables = append(s.Tables, rates, crowds)
