@@ -400,6 +400,9 @@ func TestAttack_SAML_responses(t *testing.T) {
 			t.Fatal(err)
 		}
 		forged := strings.ReplaceAll(string(plain), peers.SAMLMail, "admin@example.test") // rule F1
+		if forged == string(plain) {
+			t.Fatal("there was nothing to forge")
+		}
 		wantRefused(t, p.a, v, v.Post("/saml", url.Values{"SAMLResponse": {base64.StdEncoding.EncodeToString([]byte(forged))}}), http.StatusForbidden, "login.saml", "")
 	})
 }

@@ -18,6 +18,7 @@ type Visitor struct {
 	Cookies map[string]string // by name: tests plant and steal them
 	Origin  string            // where its forms say that they began: at our own pages, unless a test says otherwise
 	Address string            // where it comes from
+	Bearer  string            // sent as a program does, where set
 
 	tb     testing.TB
 	gate   *Gate
@@ -89,6 +90,9 @@ func (v *Visitor) Send(method, path, kind string, body io.Reader) Answer {
 	}
 	for name, value := range maps.All(v.Cookies) {
 		request.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
+	if v.Bearer != "" {
+		request.Header.Set("Authorization", "Bearer "+v.Bearer)
 	}
 	r, err := v.client.Do(request)
 	if err != nil {
