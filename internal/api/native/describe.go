@@ -31,7 +31,12 @@ func (a *API) Describe(doc *huma.OpenAPI) {
 	for _, tag := range tags {
 		doc.Tags = append(doc.Tags, &huma.Tag{Name: tag.name, Description: tag.text})
 	}
-	b := describer{doc: doc, own: huma.NewMapRegistry(schemaPrefix, func(t reflect.Type, _ string) string { return schemaName(t) })}
+	b := describer{doc: doc, own: huma.NewMapRegistry(schemaPrefix, func(t reflect.Type, hint string) string {
+		if name := schemaName(t); name != "" {
+			return name
+		}
+		return hint
+	})}
 	b.problem = doc.Components.Schemas.Schema(reflect.TypeFor[api.Problem](), true, "Problem")
 	for _, o := range a.operations() {
 		b.add(o)
@@ -47,6 +52,9 @@ func (a *API) Describe(doc *huma.OpenAPI) {
 
 // schemaName is a wire type's name in the document: wireUser is User, wirePage[wireUser] is UserPage.
 func schemaName(t reflect.Type) string {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
 	name, inner, generic := strings.Cut(t.Name(), "[")
 	if generic {
 		inner = strings.TrimSuffix(inner, "]")
@@ -57,6 +65,9 @@ func schemaName(t reflect.Type) string {
 
 func upper(name string) string {
 	name = strings.TrimPrefix(name, "wire")
+	if name == "" {
+		return ""
+	}
 	return strings.ToUpper(name[:1]) + name[1:]
 }
 

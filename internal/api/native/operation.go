@@ -4,10 +4,12 @@ import (
 	"context"
 	"net/http"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/api"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/fault"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
 
@@ -42,7 +44,7 @@ func op[In, Out any](method, path string, do access.Action, summary string, answ
 		}
 		out, err := answer(r.Context(), by, in)
 		if err != nil {
-			return api.InBody(err)
+			return placed(err, o.in)
 		}
 		if c, ok := any(out).(cookied); ok && by.Cookie {
 			if token, changed := c.cookie(); changed {
@@ -57,6 +59,23 @@ func op[In, Out any](method, path string, do access.Action, summary string, answ
 		return api.WriteJSON(w, status, out)
 	}
 	return o
+}
+
+// placed says in which part of the request the fields lie that the domain refused.
+func placed(err error, in reflect.Type) error {
+	fields := fault.FieldsOf(err)
+	if len(fields) == 0 || strings.HasPrefix(fields[0].Path, "query.") {
+		return err
+	}
+	if _, hasBody := in.FieldByName("Body"); hasBody {
+		return api.InBody(err)
+	}
+	moved := fault.Wrap(fault.KindOf(err), fault.Text(err), err)
+	for _, f := range fields {
+		f.Path = "query." + f.Path
+		moved.Fields = append(moved.Fields, f)
+	}
+	return moved
 }
 
 // cookied is an answer that changes the cookie of a browser: an empty token takes it away.

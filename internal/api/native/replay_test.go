@@ -1,0 +1,47 @@
+package native_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-project/gatehouse/internal/api/apitest"
+)
+
+// Every operation stands in testdata with what it answers and what it refuses.
+func TestExchanges(t *testing.T) {
+	t.Parallel()
+	apitest.Dir(t, "testdata/*.txtar", func(t *testing.T) apitest.Replay {
+		t.Helper()
+		h := newHouse(t)
+		vars := map[string]string{"shop": h.shop, "key": h.key, "point": base64.StdEncoding.EncodeToString(point()), "danacookie": h.cookie(t, "dana")}
+		for _, who := range []string{"root", "adam", "beth", "dana"} {
+			vars["as"+who], vars[who], vars[who+"session"] = h.signIn(t, who), h.ids[who], h.ids[who+"session"]
+		}
+		vars["asfinn"] = h.signIn(t, "finn")
+		h.secondFactor(t, vars["asfinn"])
+		vars["finn"], vars["ci"] = h.ids["finn"], h.ids["ci"]
+		return apitest.Replay{Handler: h, Vars: vars, Steps: map[string]func(*testing.T){
+			"a minute passes":               func(*testing.T) { h.clock.pass(time.Minute) },
+			"ten minutes and more pass":     func(*testing.T) { h.clock.pass(11 * time.Minute) },
+			"a proof with a webhook begins": h.proof,
+			"deliveries fail":               h.fail,
+		}}
+	})
+}
+
+// point is a public key on P-256, uncompressed.
+func point() []byte {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	public, err := key.PublicKey.Bytes()
+	if err != nil {
+		panic(err)
+	}
+	return public
+}
