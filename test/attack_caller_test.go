@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -247,3 +248,18 @@ func resident(t testing.TB, g *gate.Gate) int {
 	t.Fatalf("no VmRSS:\n%s", text)
 	return 0
 }
+
+// decoded is base64url as WebAuthn's JSON holds it.
+func decoded(t testing.TB, text string) []byte {
+	t.Helper()
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(raw) == 0 {
+		t.Fatalf("%q: %v", text, err)
+	}
+	return raw
+}
+
+// jsonText is a JSON text inside another one.
+func jsonText(raw []byte) json.RawMessage { return raw }
+
+func shortenText(s string) string { return s[:min(len(s), 500)] }

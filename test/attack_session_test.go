@@ -109,7 +109,7 @@ func TestAttack_F11_values_of_cookies(t *testing.T) {
 	page := visit(g)
 	page.must(t, http.StatusSeeOther, "POST", "/login", url.Values{"username": {"dana"}, "password": {danaPassword}})
 	if open := openTo(t, page); len(open) > 0 {
-		t.Errorf("rule S3: before the second factor %v are open", open)
+		t.Errorf("before the second factor %v are open", open)
 	}
 	changes(page, "a second factor", func() reply {
 		return page.call(t, "POST", "/login/second", url.Values{"kind": {"totp"}, "code": {code(t, secret, 0)}})
