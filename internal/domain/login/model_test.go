@@ -137,7 +137,7 @@ func pickOne[T any](t *rapid.T, all []T) T {
 }
 
 // Random walks of two people through sign-in and their second factors: no session before the last factor, no code twice, no pending token opens
-// anything, no foreign conversation completes, tries are bounded, and of two who finish at once one wins (rules F7, F11, F12, S18 and W11).
+// anything, no foreign conversation completes, tries are bounded, and of two who finish at once one wins (rules S3, F7, F11, F12, S18 and W11).
 func TestSecondFactors_walk_as_the_rules_say(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
