@@ -328,7 +328,11 @@ func (s *Service) Decide(ctx context.Context, by Caller, do Action, on Resource)
 		if what, ok := by.owns(do, on); ok {
 			return Decision{true, append(why, what)}, nil
 		}
-		return s.decideByBindings(ctx, by, do, on, why)
+		d, err := s.decideByBindings(ctx, by, do, on, why)
+		if err != nil || !d.Allowed || on.Kind != UserKind || !slices.Contains(overUsers, do) {
+			return d, err
+		}
+		return s.decideByRank(ctx, by, on, d)
 	default:
 		return refuse("nobody has signed in"), nil
 	}
@@ -348,6 +352,18 @@ func (s *Service) decideByBindings(ctx context.Context, by Caller, do Action, on
 		}
 	}
 	return refuse(append(why, "no role on "+on.String()+" or above allows "+string(do))...), nil
+}
+
+// overUsers are the actions by which one could act as somebody else in the end.
+var overUsers = []Action{UserUpdate, FactorReset, FactorImport}
+
+// decideByRank refuses who stands below the user: a role does not give what its holder lacks (rule W7).
+func (s *Service) decideByRank(ctx context.Context, by Caller, on Resource, d Decision) (Decision, error) {
+	above, err := s.Outranks(ctx, on.ID, by)
+	if err != nil || above {
+		return refuse(append(d.Why, on.String()+" has more rights on the installation")...), err
+	}
+	return d, nil
 }
 
 // Require returns nil where Decide allows, and a Denied fault that explains itself otherwise.

@@ -5,7 +5,6 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
-	"github.com/gatehouse-project/gatehouse/internal/fault"
 )
 
 // UserKind is the kind of a user as a resource.
@@ -26,15 +25,7 @@ func (a authority) Authorize(ctx context.Context, action, user string) (audit.Ev
 	if user != "" {
 		on = Resource{Kind: UserKind, ID: user}
 	}
-	e, err := a.authorize(ctx, action, on)
-	if err != nil || user == "" || Action(action) != UserUpdate {
-		return e, err
-	}
-	above, err := a.access.Outranks(ctx, user, a.by)
-	if err == nil && above { // rule W7
-		err = fault.New(fault.Denied, "not allowed: the user has more rights on the installation than you")
-	}
-	return e, err
+	return a.authorize(ctx, action, on)
 }
 
 // AuthorizeOn implements identity.Authority.
