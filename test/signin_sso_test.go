@@ -123,10 +123,10 @@ func TestBrowser_people_come_from_providers(t *testing.T) {
 	addOIDC(t, g, there, "Acme", "acme", "--link-by", "email")
 	addOIDC(t, g, there, "Guests", "guests", "--provision", "--button", "Come in as a guest")
 	addOIDC(t, g, there, "Strict", "strict")
+	chromium := browser.Start(t)
 
 	t.Run("an OpenID Connect provider signs in a user whose verified address it knows", func(t *testing.T) {
-		t.Parallel()
-		b := browser.Start(t)
+		b := chromium.Next(t)
 		b.Goto(g.Public("/login"))
 		press(b, "Log in with Acme")
 		atOIDC(b, "erin")
@@ -144,8 +144,7 @@ func TestBrowser_people_come_from_providers(t *testing.T) {
 		}
 	})
 	t.Run("an OpenID Connect provider adds somebody whom nobody has added", func(t *testing.T) {
-		t.Parallel()
-		b := browser.Start(t)
+		b := chromium.Next(t)
 		b.Goto(g.Public("/login"))
 		press(b, "Come in as a guest")
 		atOIDC(b, "gus")
@@ -155,8 +154,7 @@ func TestBrowser_people_come_from_providers(t *testing.T) {
 		}
 	})
 	t.Run("a stranger is refused without a reason, which is on record", func(t *testing.T) {
-		t.Parallel()
-		b := browser.Start(t)
+		b := chromium.Next(t)
 		b.Goto(g.Public("/login"))
 		press(b, "Log in with Strict")
 		atOIDC(b, "finn") // a user has the address, but nobody linked them (rule F12)
@@ -171,8 +169,7 @@ func TestBrowser_people_come_from_providers(t *testing.T) {
 		}
 	})
 	t.Run("a second factor is asked for after a provider", func(t *testing.T) {
-		t.Parallel()
-		b := browser.Start(t)
+		b := chromium.Next(t)
 		secret := enrolApp(t, b, g, "hana")
 		b.Goto(g.Public("/login?target=%2Fdocs"))
 		press(b, "Log in with Acme")
@@ -187,31 +184,27 @@ func TestBrowser_people_come_from_providers(t *testing.T) {
 		wantSignedIn(t, b, "hana")
 	})
 	t.Run("the way leads to a path of ours, and nowhere else", func(t *testing.T) { // rule F4
-		t.Parallel()
-		b := browser.Start(t)
+		b := chromium.Next(t)
 		b.Goto(g.Public("/login?target=%2Fdocs"))
 		press(b, "Log in with Acme")
 		atOIDC(b, "ivan")
 		wantAt(t, b, g, "/docs")
-		for _, evil := range []string{"//evil.example", `/\evil.example`, `/\x`, "https://evil.example/", "/%0a/evil.example"} {
-			for _, by := range []string{"provider", "password"} {
-				signOut(b, g)
-				b.Do(`await page.goto(args.page + '?target=' + encodeURIComponent(args.target))`, map[string]any{"page": g.Public("/login"), "target": strings.ReplaceAll(evil, "%0a", "\n")})
-				if by == "provider" {
-					press(b, "Log in with Acme")
-				} else {
-					b.Do(`await page.fill('[name=username]', 'ivan'); await page.fill('[name=password]', args.password); await page.click('button')`, map[string]any{"password": danaPassword})
-				}
-				wantSignedIn(t, b, "ivan")
-				wantAt(t, b, g, "/")
+		for i, evil := range []string{"//evil.example", `/\evil.example`, `/\x`, "https://evil.example/", "/\n/evil.example"} {
+			signOut(b, g)
+			b.Do(`await page.goto(args.page + '?target=' + encodeURIComponent(args.target))`, map[string]any{"page": g.Public("/login"), "target": evil})
+			if i%2 == 0 {
+				press(b, "Log in with Acme")
+			} else {
+				b.Do(`await page.fill('[name=username]', 'ivan'); await page.fill('[name=password]', args.password); await page.click('button')`, map[string]any{"password": danaPassword})
 			}
+			wantSignedIn(t, b, "ivan")
+			wantAt(t, b, g, "/")
 		}
 	})
 	t.Run("a SAML provider signs in a user whose address it knows", func(t *testing.T) {
-		t.Parallel()
 		basement := peers.SAML(t, peers.SAMLServiceProvider{EntityID: g.Public("/saml/metadata.xml"), ACS: g.Public("/saml")})
-		number := addSAML(t, g, basement, "Basement", "--link-by", "email")
-		b := browser.Start(t)
+		addSAML(t, g, basement, "Basement", "--link-by", "email")
+		b := chromium.Next(t)
 		b.Goto(g.Public("/login?target=%2Fdocs"))
 		b.Picture("login-providers")
 		b.Do(`await context.route('**/signin.js', (route) => route.abort()); await page.click('text=Log in with Basement')`, nil)
@@ -224,19 +217,15 @@ func TestBrowser_people_come_from_providers(t *testing.T) {
 		wantAt(t, b, g, "/docs")
 		b.Goto(g.Public("/"))
 		wantSignedIn(t, b, "dana")
-		if e := g.AwaitAudited(t, "session.start", "done", ""); e.Action == "" {
-			t.Error("no session on record")
-		}
-		if number == "" {
-			t.Error("the provider has no number")
+		if n := startsOf(t, g, "dana"); n != 1 {
+			t.Errorf("%d sessions on record", n)
 		}
 	})
 	t.Run("a directory takes the password on our own page", func(t *testing.T) {
-		t.Parallel()
 		d := peers.Slapd(t)
 		addLDAP(t, g, d, "Directory", "--link-by", "email")
 		d.AddPerson(t, "lena")
-		b := browser.Start(t)
+		b := chromium.Next(t)
 		b.Goto(g.Public("/login?target=%2Fdocs"))
 		press(b, "Log in with Directory")
 		wantTitle(t, b, "Sign in with Directory")
