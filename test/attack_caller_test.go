@@ -149,8 +149,9 @@ func (c *caller) must(t testing.TB, status int, method, path string, body any) r
 type members = map[string]any
 
 const (
-	tsv = "/rest/tsv/latest"
-	sys = "/sys/v1"
+	tsv    = "/rest/tsv/latest"
+	sys    = "/sys/v1"
+	native = "/api/v1"
 )
 
 // people makes users with danaPassword.
@@ -263,3 +264,10 @@ func decoded(t testing.TB, text string) []byte {
 func jsonText(raw []byte) json.RawMessage { return raw }
 
 func shortenText(s string) string { return s[:min(len(s), 500)] }
+
+// acme lets people come from a provider that nobody has to ask for anything, and returns its number.
+func acme(t *testing.T, g *gate.Gate) string {
+	t.Helper()
+	return addProvider(t, g, clientSecret, "oidc", "--name", "Acme", "--issuer", "https://idp.example.test", "--client-id", "x", "--secret-stdin", "--no-discovery",
+		"--auth-url", "https://idp.example.test/a", "--token-url", "https://idp.example.test/t", "--keys-url", "https://idp.example.test/k")
+}

@@ -13,7 +13,7 @@ import (
 )
 
 // doors are where a session of a person opens something: at each dialect, and on our own pages.
-var doors = []string{sys + "/accounts", sys + "/users/accounts", tsv + "/status", tsv + "/sso-management-status", tsv + "/elevate-permissions", "/login/confirm", "/login/enrol", "/"}
+var doors = []string{sys + "/accounts", sys + "/users/accounts", tsv + "/status", tsv + "/sso-management-status", tsv + "/elevate-permissions", native + "/session", native + "/factors", "/login/confirm", "/login/enrol", "/"}
 
 // openTo lists the doors that are open to a caller.
 func openTo(t *testing.T, c *caller) (open []string) {
@@ -49,7 +49,7 @@ func with(g *gate.Gate, value string, asBearer bool) *caller {
 func TestAttack_F11_values_of_cookies(t *testing.T) {
 	t.Parallel()
 	g := gate.Start(t, gate.Options{Settings: quick()})
-	people(t, g, "dana", "erin", "finn")
+	people(t, g, "dana", "erin", "finn", "hana")
 	planted := strings.Repeat("planted0", 11)
 	signIns := map[string]func(c *caller) reply{
 		"page": func(c *caller) reply {
@@ -126,6 +126,11 @@ func TestAttack_F11_values_of_cookies(t *testing.T) {
 	})
 	finn := signedIn(t, g, "finn")
 	changes(finn, "confirming on the page", func() reply { return finn.call(t, "POST", "/login/confirm", url.Values{"password": {danaPassword}}) })
+
+	hana := signedIn(t, g, "hana")
+	changes(hana, "elevation by our own wire", func() reply {
+		return hana.call(t, "POST", native+"/session/elevate", members{"password": danaPassword})
+	})
 
 	// A bearer keeps its value, which opens nothing but the second step before that (rule S3).
 	program, _ := withToken(t, g, "dana")
@@ -205,8 +210,8 @@ func TestAttack_F12_shut_out(t *testing.T) {
 	if r := pending.call(t, "POST", sys+"/session/auth/2fa/recovery_code", members{"recovery_code": his.recovery}); r.Status != http.StatusUnauthorized {
 		t.Errorf("pending bearer: %v", r)
 	}
-	if r := waiting.call(t, "POST", "/login/second", url.Values{"kind": {"recovery_code"}, "code": {his.recovery}}); r.Status != http.StatusSeeOther || r.Header.Get("Location") != "/login" {
-		t.Errorf("pending page: %v", r)
+	if r := waiting.call(t, "POST", "/login/second", url.Values{"kind": {"recovery_code"}, "code": {his.recovery}}); r.Status != http.StatusSeeOther || r.Header.Get("Location") != "/login" && !strings.HasPrefix(r.Header.Get("Location"), "/login?") {
+		t.Errorf("pending page: %v, %s", r, r.Header.Get("Location"))
 	}
 	if r := elevated.call(t, "POST", tsv+"/totp/recovery-code/rotate", nil); r.Status != http.StatusUnauthorized {
 		t.Errorf("elevated: %v", r)
@@ -269,12 +274,27 @@ func TestAttack_F14_stale_sessions(t *testing.T) {
 		{"POST", sys + "/session/config_2fa/new_challenge?protocol=fido2", nil, 403},
 		{"PATCH", sys + "/users/" + id, members{"rename_mfa_devices": []members{{"old_name": "a", "new_name": "b"}}}, 403},
 		{"PATCH", sys + "/users/" + id, members{"del_mfa_devices": []members{{"name": "a"}}}, 403},
+		{"PATCH", native + "/factors/devices/a", members{"name": "b"}, 403},
+		{"DELETE", native + "/factors/devices/a", nil, 403},
+		{"POST", native + "/factors/recovery-codes", nil, 403},
+		{"PUT", native + "/session/password", members{"old": "wrong horse", "new": "another horse battery"}, 0},
+		{"POST", native + "/users", members{"name": "mallory", "email": "mallory@example.test"}, 403},
+		{"PUT", native + "/users/" + id + "/password", members{"password": "another horse battery"}, 403},
+		{"POST", native + "/users/" + id + "/reset-factors", nil, 403},
+		{"POST", native + "/users/" + id + "/devices", members{"name": "a"}, 403},
+		{"POST", native + "/users/" + id + "/grant-admin", nil, 403},
+		{"POST", native + "/users/" + id + "/links", members{"provider": id, "subject": "x"}, 403},
+		{"DELETE", native + "/users/" + id + "/links/" + id, nil, 403},
+		{"POST", native + "/providers", members{"kind": "oidc", "name": "Evil"}, 403},
+		{"PATCH", native + "/providers/" + id, members{"name": "Evil"}, 403},
+		{"DELETE", native + "/providers/" + id, nil, 403},
+		{"POST", native + "/providers/" + id + "/enable", nil, 403},
 		{"POST", "/login/enrol/app", url.Values{}, 303},
 		{"POST", "/login/enrol/app", url.Values{"conversation": {"x"}, "code": {"000000"}}, 303},
 		{"POST", "/login/enrol/key", url.Values{"name": {"Blue"}}, 303},
 	} {
 		r := dana.call(t, call.method, call.path, call.body)
-		if r.Status != call.status || r.Status == http.StatusSeeOther && r.Header.Get("Location") != "/login/confirm" {
+		if r.Status != call.status && (call.status != 0 || r.Status < 400) || r.Status == http.StatusSeeOther && r.Header.Get("Location") != "/login/confirm" {
 			t.Errorf("%s %s by a stale session: %v, %v", call.method, call.path, r, r.Header.Get("Location"))
 		}
 	}
@@ -307,8 +327,7 @@ func TestAttack_W12_cookies_of_all_doors(t *testing.T) {
 			t.Parallel()
 			g := gate.Start(t, gate.Options{Settings: quick("public_url", c.url)})
 			people(t, g, "dana")
-			number := addProvider(t, g, "", "oidc", "--name", "Acme", "--issuer", "https://idp.example.test", "--client-id", "x", "--no-discovery",
-				"--auth-url", "https://idp.example.test/a", "--token-url", "https://idp.example.test/t", "--keys-url", "https://idp.example.test/k")
+			number := acme(t, g)
 			v := visit(g)
 			form := url.Values{"username": {"dana"}, "password": {danaPassword}}
 			tour := []struct {
@@ -322,6 +341,8 @@ func TestAttack_W12_cookies_of_all_doors(t *testing.T) {
 				{"POST", tsv + "/elevate-permissions/password", members{"password": danaPassword}, true},
 				{"POST", sys + "/session/config_2fa/auth", members{"password": danaPassword}, true},
 				{"POST", "/login/confirm", url.Values{"password": {danaPassword}}, true},
+				{"POST", native + "/session/elevate", members{"password": danaPassword}, true},
+				{"GET", native + "/session", nil, false},
 				{"POST", sys + "/session/terminate", nil, true},
 				{"POST", "/login", form, true},
 				{"POST", "/login/out", url.Values{}, true},
@@ -359,7 +380,7 @@ func TestAttack_W12_cookies_of_all_doors(t *testing.T) {
 			if kind != "plain http" {
 				g.AwaitAudited(t, "session.start", "done", "")
 			}
-			hushed(t, g, danaPassword)
+			hushed(t, g, danaPassword, clientSecret)
 		})
 	}
 }
@@ -383,7 +404,7 @@ func TestAttack_W6_other_ways_to_present_a_session(t *testing.T) {
 		return c.call(t, "GET", door, nil).Status
 	}
 	plain := map[string]string{}
-	for _, door := range []string{sys + "/accounts", tsv + "/status"} {
+	for _, door := range []string{sys + "/accounts", tsv + "/status", native + "/session"} {
 		for way, header := range map[string]map[string]string{"bearer": {"Authorization": "Bearer " + token}, "spaced": {"Authorization": "bearer   " + token}} {
 			if status := accepted(door, header, nil); status != 200 {
 				t.Errorf("%s by %s: %d", door, way, status)
@@ -403,11 +424,14 @@ func TestAttack_W6_other_ways_to_present_a_session(t *testing.T) {
 		"an API key": {"Authorization": "Bearer " + g.APIKey}, "an API key by basic": {"Authorization": "Basic " + basic(g.APIKey, "")}, "case": {"Authorization": "Bearer " + strings.ToUpper(token)},
 	}
 	for _, door := range slices.Sorted(maps.Keys(plain)) {
+		nobody := visit(g)
+		nobody.bearer = strings.Repeat("A", len(token))
+		wrong := string(nobody.must(t, http.StatusUnauthorized, "GET", door, nil).Body) // our own wire tells nothing and what is over apart
 		for way, header := range ways {
 			c := visit(g)
 			maps.Copy(c.header, header)
 			query := "?access_token=" + token + "&token=" + token + "&session=" + token
-			if r := c.call(t, "GET", door+query, nil); r.Status != http.StatusUnauthorized || string(r.Body) != plain[door] || strings.Contains(string(r.Body), token) {
+			if r := c.call(t, "GET", door+query, nil); r.Status != http.StatusUnauthorized || string(r.Body) != plain[door] && string(r.Body) != wrong || strings.Contains(string(r.Body), token) {
 				t.Errorf("%s by %s: %v", door, way, r)
 			}
 		}

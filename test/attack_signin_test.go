@@ -156,8 +156,7 @@ func TestAttack_F4_forged_hosts_and_targets(t *testing.T) {
 	t.Parallel()
 	g := gate.Start(t, gate.Options{Settings: quick()})
 	people(t, g, "dana")
-	number := addProvider(t, g, "", "oidc", "--name", "Acme", "--issuer", "https://idp.example.test", "--client-id", "x", "--no-discovery",
-		"--auth-url", "https://idp.example.test/a", "--token-url", "https://idp.example.test/t", "--keys-url", "https://idp.example.test/k")
+	number := acme(t, g)
 	const evil = "evil.example"
 	forged := map[string]string{
 		"Host": evil, "X-Forwarded-Host": evil, "X-Forwarded-Server": evil, "X-Original-Host": evil, "X-Host": evil, "Forwarded": "host=" + evil + ";proto=https",
@@ -224,7 +223,7 @@ func TestAttack_F4_forged_hosts_and_targets(t *testing.T) {
 	if e := g.AwaitAudited(t, "session.start", "done", ""); strings.Contains(fmt.Sprint(e), evil) {
 		t.Errorf("audit log: %+v", e)
 	}
-	hushed(t, g, danaPassword)
+	hushed(t, g, danaPassword, clientSecret)
 }
 
 // Rule F13: headers that claim a person or an address are nobody's word, at the doors of people too.
