@@ -445,7 +445,7 @@ func TestAttack_bad_input_at_sign_in(t *testing.T) {
 		for _, path := range []string{sys + "/session/auth/2fa/totp", sys + "/session/auth/2fa/recovery_code", sys + "/session/auth/2fa/fido2"} {
 			fast(name, pending, "POST", path, body)
 		}
-		for _, path := range []string{tsv + "/totp/complete-voluntary-enrollment"} {
+		for _, path := range []string{tsv + "/totp/complete-voluntary-enrollment", native + "/session/elevate", native + "/providers", native + "/accounts"} {
 			fast(name, elevated, "POST", path, body)
 		}
 		shown := strings.ReplaceAll(body, marker, "") // the page keeps what somebody typed, but for secrets
