@@ -38,7 +38,7 @@ type API struct {
 
 // tags are the groups of operations, in the order of the page.
 var tags = []struct{ name, text string }{
-	{"Sign-in state", "Who is signed in. These operations, and all below, are opened by the session of a user: as a cookie, or as Authorization: Bearer. Answers that fail are problems of RFC 9457; their code tells programs what to do."},
+	{"Sign-in state", "Who is signed in. Everything here but the proofs of keys is opened by the session of a user: as a cookie, or as Authorization: Bearer. Answers that fail are problems of RFC 9457; their code tells programs what to do."},
 	{"Second factors", "One's own. Enrolling happens in the browser, at /login/enrol."},
 	{"Access", "One decision for all doors, which explains itself."},
 	{"Accounts", "They hold users, groups and applications together."},
