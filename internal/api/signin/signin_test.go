@@ -97,13 +97,12 @@ func TestCaptcha(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, local)
 	b := h.browser(t)
-	var w *httptest.ResponseRecorder
 	for range 5 {
-		w = b.signIn("password", "wrong")
+		b.signIn("password", "wrong")
 		h.clock.pass(20 * time.Minute)
 	}
-	want(t, b.signIn(), http.StatusUnauthorized, "Type the characters of the picture as well")
-	w = b.signIn()
+	w := b.signIn()
+	want(t, w, http.StatusUnauthorized, "Type the characters of the picture as well")
 	id := captchaOf(w)
 	picture := b.get("/captcha/" + id + ".png")
 	want(t, picture, http.StatusOK, "PNG")
@@ -686,7 +685,7 @@ func TestMarkup_is_inert(t *testing.T) {
 	post := pages["post"]
 	want(t, post, http.StatusOK, `name="RelayState" value="`+hostile+`"`)
 	want(t, post, http.StatusOK, `action="https://saml.example.test/sso?a=1&b=2"`)
-	if policy := post.Header().Get("Content-Security-Policy"); !strings.Contains(policy, "form-action 'self' https://saml.example.test;") {
+	if policy := post.Header().Get("Content-Security-Policy"); !strings.Contains(policy, "form-action 'self' https:;") {
 		t.Error(policy)
 	}
 }
