@@ -23,8 +23,10 @@ func (h *House) buildProviders() {
 	if c.SSO.AllowHTTP {
 		to = h.allowed(append([]string{"127.0.0.0/8", "::1", "localhost"}, c.SSO.Allow...))
 	}
+	keys := &login.ServiceKeys{Store: store.ServiceKeys{DB: h.DB}, Sealer: h.Sealer, Host: public.Hostname(), Now: now}
 	h.saml = &saml.Federation{
 		EntityID: public.JoinPath("saml/metadata.xml").String(), ACS: public.JoinPath("saml").String(), Client: to.Client(), AllowHTTP: c.SSO.AllowHTTP, Now: now,
+		Key: keys.SAML,
 	}
 	h.Providers = &identity.Providers{
 		Store: store.Providers{DB: h.DB, Sealer: h.Sealer}, Users: store.Users{DB: h.DB}, Now: now, NewID: newID, Check: h.Login.CheckProvider,

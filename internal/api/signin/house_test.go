@@ -125,7 +125,7 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 			Discoveries: &guard.Failures{Store: store.Guards{DB: db}, Now: now, Threshold: 60, Window: time.Minute},
 		},
 		Sessions: sessions, Captcha: h.captcha, Pictures: api.NewPictures(2), BodyWait: 10 * time.Second,
-		Metadata: func() ([]byte, error) { return []byte("<EntityDescriptor/>"), nil },
+		Metadata: func(context.Context) ([]byte, error) { return []byte("<EntityDescriptor/>"), nil },
 	}
 }
 

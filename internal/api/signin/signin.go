@@ -47,8 +47,8 @@ type Pages struct {
 	Captcha  Captcha
 	Pictures *api.Pictures // of CAPTCHAs
 	Cookies  api.Cookies
-	Metadata func() ([]byte, error) // of us as a SAML service provider
-	BodyWait time.Duration          // how long a form may take to arrive; 0 is for ever
+	Metadata func(context.Context) ([]byte, error) // of us as a SAML service provider
+	BodyWait time.Duration                         // how long a form may take to arrive; 0 is for ever
 }
 
 //go:embed static

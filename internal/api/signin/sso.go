@@ -106,8 +106,8 @@ func (p *Pages) finish(w http.ResponseWriter, r *http.Request) error {
 }
 
 // metadata describes us to SAML providers.
-func (p *Pages) metadata(w http.ResponseWriter, _ *http.Request) error {
-	text, err := p.Metadata()
+func (p *Pages) metadata(w http.ResponseWriter, r *http.Request) error {
+	text, err := p.Metadata(r.Context())
 	if err != nil {
 		return err
 	}

@@ -141,7 +141,7 @@ func FuzzArrive(f *testing.F) {
 	f.Add(good)
 	f.Add(sealed(f, good, "aes256-gcm"))
 	gate, p, strangers := federation(), provider(), provider(stranger())
-	gate.Key, gate.Certificate = ourKey(), ours().certificate
+	gate.Key = holding(ours())
 	p.Settings.SAML.Certificate = load(f, "testdata/idp.crt")
 	f.Fuzz(func(t *testing.T, text string) {
 		gate.StateOf(back(text))

@@ -1,6 +1,7 @@
 package saml
 
 import (
+	"context"
 	"crypto"
 	"crypto/aes"
 	"crypto/cipher"
@@ -36,15 +37,20 @@ var errSealed = errors.New("the assertion is encrypted in a way or to a key that
 
 // open decrypts an assertion. Every failure looks the same. CBC, which nothing protects from being changed, is read only inside a response
 // whose signature verified: else strangers could send variations and learn the text from what becomes of them.
-func (a *arrival) open(sealed *etree.Element, signed bool) (*etree.Element, error) {
+func (a *arrival) open(ctx context.Context, sealed *etree.Element, signed bool) (*etree.Element, error) {
 	if a.Key == nil {
 		return nil, errors.New("the assertion is encrypted, and this installation has no key to read it")
+	}
+	ours, err := a.Key(ctx)
+	if err != nil {
+		a.failed = err
+		return nil, err
 	}
 	data, err := only(sealed, nsEncrypted, "EncryptedData")
 	if err != nil {
 		return nil, err
 	}
-	key, err := a.contentKey(sealed, data)
+	key, err := contentKey(ours.Private, sealed, data)
 	if err != nil {
 		return nil, errSealed
 	}
@@ -64,7 +70,7 @@ func (a *arrival) open(sealed *etree.Element, signed bool) (*etree.Element, erro
 }
 
 // contentKey opens the key that the assertion is encrypted with. It lies in the data's KeyInfo, or beside the data.
-func (a *arrival) contentKey(sealed, data *etree.Element) ([]byte, error) {
+func contentKey(ours *rsa.PrivateKey, sealed, data *etree.Element) ([]byte, error) {
 	found := children(sealed, nsEncrypted, "EncryptedKey")
 	for _, info := range children(data, nsSignature, "KeyInfo") {
 		found = append(found, children(info, nsEncrypted, "EncryptedKey")...)
@@ -84,7 +90,7 @@ func (a *arrival) contentKey(sealed, data *etree.Element) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.Key.Decrypt(nil, text, options)
+	return ours.Decrypt(nil, text, options)
 }
 
 // oaep reads the parameters of the one way in which keys are encrypted.

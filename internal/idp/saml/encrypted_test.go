@@ -1,19 +1,30 @@
 package saml_test
 
 import (
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
 	"encoding/base64"
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/beevik/etree"
+
+	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 )
 
 func ourKey() *rsa.PrivateKey { return ours().key.(*rsa.PrivateKey) }
+
+// holding makes a key our own.
+func holding(s signer) func(context.Context) (login.KeyPair, error) {
+	return func(context.Context) (login.KeyPair, error) {
+		return login.KeyPair{Private: s.key.(*rsa.PrivateKey), Certificate: s.certificate}, nil
+	}
+}
 
 // sealed puts the assertion of a response under encryption to our key.
 func sealed(t testing.TB, text, algorithm string) string {
@@ -59,7 +70,7 @@ func encryptedXML(t testing.TB, plain []byte, algorithm string) string {
 func TestArrive_reads_encrypted_assertions(t *testing.T) {
 	t.Parallel()
 	gate := federation()
-	gate.Key, gate.Certificate = ourKey(), ours().certificate
+	gate.Key = holding(ours())
 	gcm, cbc := sealed(t, signed(t, good), "aes256-gcm"), sealed(t, signed(t, good), "aes256-cbc")
 	t.Run("to our key", func(t *testing.T) {
 		t.Parallel()
@@ -78,10 +89,19 @@ func TestArrive_reads_encrypted_assertions(t *testing.T) {
 		t.Parallel()
 		refused(t, federation(), provider(theirs()), flow(), gcm)
 	})
+	t.Run("and blames nobody when the key cannot be read", func(t *testing.T) {
+		t.Parallel()
+		broken, down := federation(), errors.New("the database is away")
+		broken.Key = func(context.Context) (login.KeyPair, error) { return login.KeyPair{}, down }
+		var wrong *login.Wrong
+		if _, _, err := arrive(t, broken, provider(theirs()), flow(), gcm); !errors.Is(err, down) || errors.As(err, &wrong) {
+			t.Fatal(err)
+		}
+	})
 	t.Run("not with another key", func(t *testing.T) {
 		t.Parallel()
 		other := federation()
-		other.Key = stranger().key.(*rsa.PrivateKey)
+		other.Key = holding(stranger())
 		refused(t, other, provider(theirs()), flow(), gcm)
 	})
 	t.Run("not where nobody signed", func(t *testing.T) {

@@ -1,6 +1,8 @@
 package saml
 
 import (
+	"context"
+	"crypto/x509"
 	"encoding/base64"
 
 	"github.com/beevik/etree"
@@ -10,16 +12,20 @@ import (
 const MetadataType = "application/samlmetadata+xml"
 
 // Metadata describes us to providers: where responses go, and, where there is a key, with what our requests are signed and assertions may be encrypted.
-func (f *Federation) Metadata() ([]byte, error) {
+func (f *Federation) Metadata(ctx context.Context) ([]byte, error) {
 	e := etree.NewElement("md:EntityDescriptor")
 	e.CreateAttr("xmlns:md", nsMetadata)
 	e.CreateAttr("entityID", f.EntityID)
 	sp := e.CreateElement("md:SPSSODescriptor")
 	sp.CreateAttr("WantAssertionsSigned", "true")
 	sp.CreateAttr("protocolSupportEnumeration", nsProtocol)
-	if f.Key != nil && f.Certificate != nil {
-		f.describeKey(sp, "signing")
-		f.describeKey(sp, "encryption")
+	if f.Key != nil {
+		key, err := f.Key(ctx)
+		if err != nil {
+			return nil, err
+		}
+		describeKey(sp, key.Certificate, "signing")
+		describeKey(sp, key.Certificate, "encryption")
 	}
 	sp.CreateElement("md:NameIDFormat").SetText(formatEmail)
 	acs := sp.CreateElement("md:AssertionConsumerService")
@@ -34,12 +40,12 @@ func (f *Federation) Metadata() ([]byte, error) {
 	return d.WriteToBytes()
 }
 
-func (f *Federation) describeKey(sp *etree.Element, use string) {
+func describeKey(sp *etree.Element, certificate *x509.Certificate, use string) {
 	d := sp.CreateElement("md:KeyDescriptor")
 	d.CreateAttr("use", use)
 	info := d.CreateElement("ds:KeyInfo")
 	info.CreateAttr("xmlns:ds", nsSignature)
-	info.CreateElement("ds:X509Data").CreateElement("ds:X509Certificate").SetText(base64.StdEncoding.EncodeToString(f.Certificate.Raw))
+	info.CreateElement("ds:X509Data").CreateElement("ds:X509Certificate").SetText(base64.StdEncoding.EncodeToString(certificate.Raw))
 	if use == "encryption" {
 		for _, algorithm := range []string{nsEnc11 + "aes256-gcm", nsEnc11 + "aes128-gcm", nsEncrypted + "rsa-oaep-mgf1p"} {
 			d.CreateElement("md:EncryptionMethod").CreateAttr("Algorithm", algorithm)

@@ -28,8 +28,9 @@ func TestSimpleSAMLphp_signs_a_person_in(t *testing.T) {
 			sp := peers.SAMLServiceProvider{EntityID: entityID, ACS: acs}
 			gate := &saml.Federation{EntityID: entityID, ACS: acs, AllowHTTP: true}
 			if keyed {
-				gate.Key, gate.Certificate = ourKey(), current(t)
-				sp.Certificate = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: gate.Certificate.Raw})
+				certificate := current(t)
+				gate.Key = holding(signer{ourKey(), certificate})
+				sp.Certificate = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})
 			}
 			idp := peers.SAML(t, sp)
 			p := identity.Provider{ID: "corp", Kind: identity.SAML, Settings: identity.ProviderSettings{SAML: &identity.SAMLSettings{

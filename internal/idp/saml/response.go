@@ -33,7 +33,7 @@ const (
 //   - the times of Conditions, of SubjectConfirmationData and of the provider's own session, with a minute's grace;
 //   - every bearer confirmation, of which there is one or more, to fit;
 //   - InResponseTo to be the flow's request everywhere, or, without a flow, to be nowhere, at providers that may begin sign-ins themselves.
-func (f *Federation) Arrive(_ context.Context, p identity.Provider, flow *login.Flow, back login.Return) (identity.Visitor, []login.Once, error) {
+func (f *Federation) Arrive(ctx context.Context, p identity.Provider, flow *login.Flow, back login.Return) (identity.Visitor, []login.Once, error) {
 	s, err := f.settle(p)
 	if err != nil {
 		return identity.Visitor{}, nil, wrong("the provider's settings cannot work")
@@ -42,7 +42,10 @@ func (f *Federation) Arrive(_ context.Context, p identity.Provider, flow *login.
 	if err := a.begin(p, flow, back); err != nil {
 		return identity.Visitor{}, nil, wrong(err.Error())
 	}
-	v, id, err := a.read(back.Response)
+	v, id, err := a.read(ctx, back.Response)
+	if a.failed != nil {
+		return identity.Visitor{}, nil, a.failed
+	}
 	if err != nil {
 		return identity.Visitor{}, nil, wrong(err.Error())
 	}
@@ -58,6 +61,7 @@ type arrival struct {
 	now     time.Time
 	request string    // the id of ours that it must answer; "" for none
 	until   time.Time // when the last of its times is over
+	failed  error     // why our key could not be had: not the provider's mistake
 }
 
 // begin finds out which request must be answered.
@@ -81,7 +85,7 @@ func (a *arrival) begin(p identity.Provider, flow *login.Flow, back login.Return
 }
 
 // read returns who came, and the assertion's id.
-func (a *arrival) read(posted string) (identity.Visitor, string, error) {
+func (a *arrival) read(ctx context.Context, posted string) (identity.Visitor, string, error) {
 	response, err := readResponse(posted)
 	if err != nil {
 		return identity.Visitor{}, "", err
@@ -103,7 +107,7 @@ func (a *arrival) read(posted string) (identity.Visitor, string, error) {
 	if err := a.checkResponse(response, signed); err != nil {
 		return identity.Visitor{}, "", err
 	}
-	assertion, err := a.assertionOf(response, signed)
+	assertion, err := a.assertionOf(ctx, response, signed)
 	if err != nil {
 		return identity.Visitor{}, "", err
 	}
@@ -202,7 +206,7 @@ func (a *arrival) checkInResponseTo(e *etree.Element) error {
 }
 
 // assertionOf returns the assertion, which is signed itself or stands in a response that is.
-func (a *arrival) assertionOf(response *etree.Element, signed bool) (*etree.Element, error) {
+func (a *arrival) assertionOf(ctx context.Context, response *etree.Element, signed bool) (*etree.Element, error) {
 	var assertion *etree.Element
 	if plain := children(response, nsAssertion, "Assertion"); len(plain) == 1 {
 		assertion = plain[0]
@@ -211,7 +215,7 @@ func (a *arrival) assertionOf(response *etree.Element, signed bool) (*etree.Elem
 		if err != nil {
 			return nil, err
 		}
-		if assertion, err = a.open(sealed, signed); err != nil {
+		if assertion, err = a.open(ctx, sealed, signed); err != nil {
 			return nil, err
 		}
 	}

@@ -25,8 +25,6 @@ package saml
 
 import (
 	"context"
-	"crypto/rsa"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"net/url"
@@ -51,10 +49,9 @@ type Federation struct {
 	EntityID string // ours: <public URL>/saml/metadata.xml
 	ACS      string // where responses are posted: <public URL>/saml
 
-	// Key signs requests of providers that want them signed, and opens encrypted assertions; Certificate tells it to them. Without
-	// a key such providers cannot be set up, and encrypted assertions are refused.
-	Key         *rsa.PrivateKey
-	Certificate *x509.Certificate
+	// Key returns what signs requests of providers that want them signed, and opens encrypted assertions. Where it is nil such providers
+	// cannot be set up, and encrypted assertions are refused.
+	Key func(ctx context.Context) (login.KeyPair, error)
 
 	Client    *outbound.Client // for Test alone; obeys the policy for outward calls
 	AllowHTTP bool             // plain http, of loopback addresses alone
@@ -65,13 +62,13 @@ type Federation struct {
 var _ login.Federation = (*Federation)(nil)
 
 // Depart makes an AuthnRequest, whose id becomes the flow's state. RelayState is the flow's id and leads nowhere by itself (rule F4).
-func (f *Federation) Depart(_ context.Context, p identity.Provider, flow *login.Flow) (login.Departure, error) {
+func (f *Federation) Depart(ctx context.Context, p identity.Provider, flow *login.Flow) (login.Departure, error) {
 	s, err := f.settle(p)
 	if err != nil {
 		return login.Departure{}, wrong("the provider's settings cannot work")
 	}
 	id := "_" + hex.EncodeToString(secret.Bytes(20))
-	request, err := f.request(s, id)
+	request, err := f.request(ctx, s, id)
 	if err != nil {
 		return login.Departure{}, err
 	}
@@ -84,7 +81,7 @@ func (f *Federation) Depart(_ context.Context, p identity.Provider, flow *login.
 }
 
 // request writes an AuthnRequest, base64.
-func (f *Federation) request(s settled, id string) (string, error) {
+func (f *Federation) request(ctx context.Context, s settled, id string) (string, error) {
 	e := etree.NewElement("samlp:AuthnRequest")
 	e.CreateAttr("xmlns:samlp", nsProtocol)
 	e.CreateAttr("xmlns:saml", nsAssertion)
@@ -99,7 +96,7 @@ func (f *Federation) request(s settled, id string) (string, error) {
 	policy.CreateAttr("Format", formatEmail)
 	policy.CreateAttr("AllowCreate", "true")
 	if s.SignRequests {
-		if err := f.sign(e); err != nil {
+		if err := f.sign(ctx, e); err != nil {
 			return "", err
 		}
 	}
@@ -108,8 +105,12 @@ func (f *Federation) request(s settled, id string) (string, error) {
 }
 
 // sign puts a signature where the schema wants it: after the issuer.
-func (f *Federation) sign(e *etree.Element) error {
-	c, err := dsig.NewSigningContext(f.Key, [][]byte{f.Certificate.Raw})
+func (f *Federation) sign(ctx context.Context, e *etree.Element) error {
+	key, err := f.Key(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := dsig.NewSigningContext(key.Private, [][]byte{key.Certificate.Raw})
 	if err != nil {
 		return err
 	}

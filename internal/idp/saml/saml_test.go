@@ -62,7 +62,7 @@ func TestDepart(t *testing.T) {
 	t.Run("signs where the provider wants it", func(t *testing.T) {
 		t.Parallel()
 		f, p := federation(), provider(theirs())
-		f.Key, f.Certificate = ourKey(), ours().certificate
+		f.Key = holding(ours())
 		p.Settings.SAML.SignRequests = true
 		d, _ := depart(t, f, p)
 		if children := tree(t, unarmoured(t, d.Request)).Root().ChildElements(); len(children) != 3 || children[1].Tag != "Signature" {
@@ -165,7 +165,7 @@ func TestCheck(t *testing.T) {
 func TestMetadata(t *testing.T) {
 	t.Parallel()
 	read := func(f *saml.Federation) string {
-		text, err := f.Metadata()
+		text, err := f.Metadata(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,8 +181,8 @@ func TestMetadata(t *testing.T) {
 		t.Error("a key is described, and there is none")
 	}
 	f := federation()
-	f.Key, f.Certificate = ourKey(), ours().certificate
-	if keyed := read(f); strings.Count(keyed, "KeyDescriptor use=") != 2 || !strings.Contains(keyed, base64.StdEncoding.EncodeToString(f.Certificate.Raw)) {
+	f.Key = holding(ours())
+	if keyed := read(f); strings.Count(keyed, "KeyDescriptor use=") != 2 || !strings.Contains(keyed, base64.StdEncoding.EncodeToString(ours().certificate.Raw)) {
 		t.Error(keyed)
 	}
 }

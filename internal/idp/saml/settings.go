@@ -57,7 +57,7 @@ func (f *Federation) settle(p identity.Provider) (settled, error) {
 	if err := identity.CheckExpression(s.NameClaim); err != nil {
 		found.add("saml.name_claim", fault.Text(err))
 	}
-	if s.SignRequests && (f.Key == nil || f.Certificate == nil) {
+	if s.SignRequests && f.Key == nil {
 		found.add("saml.sign_requests", "requests cannot be signed: this installation has no key for it")
 	}
 	return s, found.fault()

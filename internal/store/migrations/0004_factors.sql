@@ -137,6 +137,14 @@ CREATE UNIQUE INDEX login_flows_code_key ON login_flows (code) WHERE length(code
 CREATE UNIQUE INDEX login_flows_finish_key ON login_flows (finish) WHERE length(finish) > 0;
 CREATE INDEX login_flows_expires ON login_flows (expires);
 
+-- Keys by which providers know the installation, each with its certificate. The private key is sealed.
+CREATE TABLE service_keys (
+  name        TEXT PRIMARY KEY,
+  sealed      BYTEA NOT NULL,
+  certificate BYTEA NOT NULL,
+  created     BIGINT NOT NULL
+);
+
 -- What may be used once: codes, assertions, answers to CAPTCHAs. Keys are digests.
 CREATE TABLE used_once (
   key   BYTEA PRIMARY KEY,
