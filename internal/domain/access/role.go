@@ -38,7 +38,7 @@ var grants = []struct {
 	{ProjectCreator, InstallationKind, []Action{ProjectCreate}},
 	{Admin, InstallationKind, []Action{
 		UserCreate, UserRead, UserUpdate, UserRename, "project.*", "keyproof.*", "token.*", "webhook.*", AccessGrant, AccessRevoke, AccessExplain,
-		"account.*", "group.*", "application.*", SessionRead, SessionEnd, GuardUnlock, "provider.*", FactorReset, FactorImport,
+		"account.*", "group.*", "application.*", SessionRead, SessionEnd, GuardUnlock, ProviderRead, ProviderTest, ProviderLink, ProviderUnlink, FactorReset, FactorImport,
 	}},
 	{SysAdmin, InstallationKind, []Action{"*"}},
 

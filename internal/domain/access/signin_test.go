@@ -120,3 +120,16 @@ func TestFor_asks_about_accounts_too(t *testing.T) {
 		t.Errorf("%+v", self)
 	}
 }
+
+// Whoever sets up a provider can have it vouch for anybody, so it takes the highest role (rule W7).
+func TestRoles_providers_are_set_up_by_the_highest_role_alone(t *testing.T) {
+	t.Parallel()
+	for do, admin := range map[access.Action]bool{
+		access.ProviderRead: true, access.ProviderTest: true, access.ProviderLink: true, access.ProviderUnlink: true,
+		access.ProviderCreate: false, access.ProviderUpdate: false, access.ProviderDelete: false,
+	} {
+		if access.Admin.Allows(do) != admin || !access.SysAdmin.Allows(do) {
+			t.Errorf("%s: admin %v", do, access.Admin.Allows(do))
+		}
+	}
+}
