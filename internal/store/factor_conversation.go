@@ -116,6 +116,11 @@ func (s Factors) Answer(ctx context.Context, k factor.Key, decide func(*factor.C
 		if err := s.leave(ctx, tx, at, keep); err != nil {
 			return err
 		}
+		if c.Alone {
+			if err := dropSignIns(ctx, tx, at); err != nil {
+				return err
+			}
+		}
 		return s.store(ctx, tx, was, is, c)
 	}))
 }
@@ -145,6 +150,12 @@ func (s Factors) Drop(ctx context.Context, user string) error {
 // for its second factor would outlive the password that began it.
 func dropConversations(ctx context.Context, tx Tx, user, except string) error {
 	_, err := tx.ExecContext(ctx, `DELETE FROM factor_conversations WHERE user_id = $1 AND (session = '' OR session <> $2)`, user, except)
+	return err
+}
+
+// dropSignIns ends the sign-ins of a user that wait for a second factor, but one.
+func dropSignIns(ctx context.Context, tx Tx, but factor.Conversation) error {
+	_, err := tx.ExecContext(ctx, `DELETE FROM factor_conversations WHERE user_id = $1 AND kind = $2 AND id <> $3`, but.User, string(factor.SignIn), but.ID)
 	return err
 }
 

@@ -102,8 +102,16 @@ func (set *Set) add(d Device) error {
 	case len(set.Devices) >= maxDevices:
 		return ErrManyKeys
 	}
+	set.first()
 	set.Devices = append(set.Devices, d)
 	return nil
+}
+
+// first forgets, before a first second factor, the recovery codes that were made while the password alone made them: whoever knew it may have them.
+func (set *Set) first() {
+	if !set.Enrolled() {
+		set.Codes = nil
+	}
 }
 
 func (set *Set) named(name string) int {

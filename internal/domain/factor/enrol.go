@@ -41,7 +41,7 @@ func fits(p Purpose, set Set) error {
 	switch {
 	case p == Update && set.TOTP == nil:
 		return ErrNotEnrolled
-	case p != Update && set.TOTP != nil:
+	case p != Update && set.TOTP != nil, p == Enforced && set.Enrolled(): // a password alone adds no factor to those there are
 		return ErrEnrolled
 	default:
 		return nil
@@ -91,6 +91,7 @@ func (s *Service) FinishEnrolment(ctx context.Context, k Key, code secret.String
 			miss = m
 			return keep, Change{}, nil
 		}
+		set.first()
 		set.TOTP = &App{Secret: at.Secret, Enabled: s.Now(), LastStep: step}
 		if at.Purpose != Update {
 			recovery = s.newKey(set)

@@ -142,6 +142,7 @@ var (
 type Change struct {
 	Events []audit.Event
 	End    identity.Ending // sessions of the user that it ends
+	Alone  bool            // of an answer: the user's other sign-ins that wait for a second factor end
 }
 
 // Store keeps sets and conversations. Secrets are sealed.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -115,6 +116,9 @@ func (m *memory) Answer(_ context.Context, k factor.Key, decide func(*factor.Con
 	if m.talks[c.ID] = c; !keep {
 		delete(m.talks, c.ID)
 	}
+	maps.DeleteFunc(m.talks, func(id string, o factor.Conversation) bool {
+		return change.Alone && o.User == c.User && o.Purpose == factor.SignIn && id != c.ID
+	})
 	return nil
 }
 

@@ -24,7 +24,8 @@ func (m *Miss) Error() string { return ErrWrongCode.Error() }
 func (m *Miss) Unwrap() error { return ErrWrongCode }
 
 // Prove checks an answer to a conversation of the purpose SignIn or ElevationKey. A right one ends it, is noted so that it is not right
-// again, and is recorded with the event that record makes. A wrong one is counted and reported as a *Miss. It reports ErrNoConversation, and a Fault of
+// again, and is recorded with the event that record makes. A wrong one is counted and reported as a *Miss, and ends the user's other sign-ins that wait
+// for an answer. It reports ErrNoConversation, and a Fault of
 // the kind Invalid for an assertion that is malformed, which does not count.
 func (s *Service) Prove(ctx context.Context, k Key, a Answer, record func(Conversation) audit.Event) (Conversation, error) {
 	var proved Conversation
@@ -47,7 +48,9 @@ func (s *Service) Prove(ctx context.Context, k Key, a Answer, record func(Conver
 		}
 		keep, m := s.missed(c, reason)
 		miss = m
-		return keep, s.regression(reason, a, *set, record, *c), nil
+		change := s.regression(reason, a, *set, record, *c)
+		change.Alone = true // else whoever knows the password begins many, and has the tries of all of them (rule F7)
+		return keep, change, nil
 	})
 	if err == nil && miss != nil {
 		err = miss

@@ -238,6 +238,9 @@ func (b vault) Answer(_ context.Context, k factor.Key, decide func(*factor.Conve
 	if !keep {
 		delete(b.talks, c.ID)
 	}
+	maps.DeleteFunc(b.talks, func(id string, o factor.Conversation) bool {
+		return change.Alone && o.User == c.User && o.Purpose == factor.SignIn && id != c.ID
+	})
 	b.apply(c.User, set, change)
 	return nil
 }

@@ -71,6 +71,9 @@ func (s *Service) settler(ctx context.Context, by access.Caller) (settler, error
 		return settler{}, err
 	}
 	set, err := s.Second.Of(ctx, u.ID)
+	if err == nil && x.State == session.EnrolOnly && set.Enrolled() { // enrolled elsewhere while this sign-in began: a password alone adds no factor to those there are
+		err = session.ErrInvalid
+	}
 	return settler{x, u, set}, err
 }
 

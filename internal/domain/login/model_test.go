@@ -40,6 +40,7 @@ type seat struct {
 	dead     bool
 	talk     secret.String // of an enrolment that it began
 	pending  secret.String // its app
+	lost     bool          // a wrong answer to another sign-in ended what it waits for
 }
 
 // talk is what a walk knows of one conversation.
@@ -282,6 +283,10 @@ func (w *walk) complete(t *rapid.T) {
 		if !errors.Is(err, login.ErrNothingPending) {
 			t.Fatalf("%s: %v", x.state, err)
 		}
+	case x.lost:
+		if !errors.Is(err, login.ErrNothingPending) {
+			t.Fatalf("another one was answered wrongly: %v", err)
+		}
 	case good && !x.of.app.Empty():
 		if err != nil {
 			t.Fatalf("a right answer: %v", err)
@@ -296,6 +301,21 @@ func (w *walk) complete(t *rapid.T) {
 		x.of.wrong++
 		if x.tries++; x.tries >= 5 {
 			x.dead = true
+		}
+		w.alone(x.of, x, nil)
+	}
+}
+
+// alone notes that a wrong answer ended the other sign-ins that wait for one.
+func (w *walk) alone(g *guest, at *seat, in *talk) {
+	for _, x := range w.seats {
+		if x.of == g && x != at && x.state == session.Pending {
+			x.lost = true
+		}
+	}
+	for _, k := range w.talks {
+		if k.of == g && k != in && !k.enrol {
+			k.over = true
 		}
 	}
 }
@@ -334,6 +354,7 @@ func (w *walk) goOn(t *rapid.T) {
 		if k.tries++; k.tries >= 5 {
 			k.over = true
 		}
+		w.alone(k.of, nil, k)
 	}
 }
 

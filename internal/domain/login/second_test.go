@@ -527,3 +527,74 @@ func TestSafeTarget(t *testing.T) {
 		}
 	}
 }
+
+// Whoever knows the password may begin as many sign-ins as they like: a wrong second factor leaves them the one that they answered (rule F7).
+func TestComplete_wrong_ends_the_other_sign_ins_that_wait(t *testing.T) {
+	t.Parallel()
+	c, ctx, talk := newClub(), t.Context(), login.Begin{Talk: true}
+	app, _ := c.enrol(t, "dana")
+	other, _ := c.enrol(t, "erik")
+	pending, talks := c.knock(t, "dana", login.Begin{}), make([]secret.String, 20)
+	for i := range talks {
+		talks[i] = c.knock(t, "dana", talk).Pending.Conversation
+	}
+	elsewhere := c.knock(t, "erik", talk).Pending.Conversation
+	tried := 0
+	for _, k := range talks {
+		if _, err := c.Continue(ctx, k, totp(secret.New("12345")), password("", ""), talk); errors.Is(err, login.ErrFailed) {
+			tried++
+		}
+	}
+	if tried != 1 {
+		t.Errorf("%d guesses were looked at", tried)
+	}
+	_, err := c.Complete(ctx, pending.Caller, totp(c.codeOf(app, 0)))
+	want(t, err, login.ErrNothingPending)
+	_, err = c.Continue(ctx, talks[0], totp(c.codeOf(app, 0)), password("", ""), talk) // a slip of the finger ends nothing of one's own
+	want(t, err, nil)
+	_, err = c.Continue(ctx, elsewhere, totp(c.codeOf(other, 0)), password("", ""), talk)
+	want(t, err, nil)
+
+	one, two := c.knock(t, "erik", login.Begin{}), c.knock(t, "erik", login.Begin{})
+	_, err = c.Complete(ctx, one.Caller, totp(secret.New("12345")))
+	want(t, err, login.ErrFailed)
+	_, err = c.Complete(ctx, two.Caller, totp(c.codeOf(other, 1)))
+	want(t, err, login.ErrNothingPending)
+}
+
+// Who knows the password before there is a second factor must not have a way around it afterwards.
+func TestRecoveryList_from_before_the_first_second_factor(t *testing.T) {
+	t.Parallel()
+	for name, enrol := range map[string]func(c *club){
+		"app":          func(c *club) { c.enrol(t, "dana") },
+		"security_key": func(c *club) { c.device(t, "dana") },
+	} {
+		c, ctx := newClub(), t.Context()
+		codes, err := c.RecoveryList(ctx, c.knock(t, "dana", login.Begin{}).Caller)
+		want(t, err, nil)
+		enrol(c)
+		_, err = c.Complete(ctx, c.knock(t, "dana", login.Begin{}).Caller, recoveryCode(codes[0]))
+		if !errors.Is(err, login.ErrFailed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A sign-in that found no second factor may be slower than the enrolment of one in another session: it adds none then.
+func TestEnrol_only_is_over_once_there_is_a_second_factor(t *testing.T) {
+	t.Parallel()
+	c, ctx := newClub(), t.Context()
+	c.Enforcement = login.DemandAll
+	in, talk := c.knock(t, "dana", login.Begin{Elevated: true}), c.knock(t, "dana", login.Begin{Talk: true})
+	e, err := c.StartEnforced(ctx, talk.Pending.Conversation)
+	want(t, err, nil)
+	c.sets["dana"] = factor.Set{User: "dana", Devices: []factor.Device{{ID: "d1", Name: "Blue"}}}
+	_, err = c.StartDevice(ctx, in.Caller, es256)
+	want(t, err, session.ErrInvalid)
+	_, err = c.StartVoluntary(ctx, in.Caller)
+	want(t, err, session.ErrInvalid)
+	_, err = c.RecoveryList(ctx, in.Caller)
+	want(t, err, session.ErrInvalid)
+	_, err = c.CompleteEnforced(ctx, talk.Pending.Conversation, c.codeOf(e.Secret, 0), password("", ""), login.Begin{Talk: true})
+	want(t, err, factor.ErrEnrolled)
+}

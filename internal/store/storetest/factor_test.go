@@ -307,6 +307,32 @@ func TestConversations_answers(t *testing.T) {
 	})
 }
 
+// A wrong answer ends the other sign-ins of the user that wait for one, and nothing else.
+func TestConversations_alone(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		s, ctx := store.Factors{DB: db, Sealer: sealer(t)}, t.Context()
+		dana, kim := addUser(t, db, "dana"), addUser(t, db, "kim")
+		answered, other, pending := talkOf(dana.ID, factor.SignIn), talkOf(dana.ID, factor.SignIn), talkOf(dana.ID, factor.SignIn)
+		pending.Session = "s1"
+		enrolling, foreign := talkOf(dana.ID, factor.Voluntary), talkOf(kim.ID, factor.SignIn)
+		for _, c := range []factor.Conversation{answered, other, pending, enrolling, foreign} {
+			must(t, s.Open(ctx, c))
+		}
+		must(t, s.Answer(ctx, keyOf(answered), func(*factor.Conversation, *factor.Set) (bool, factor.Change, error) {
+			return true, factor.Change{Alone: true}, nil
+		}))
+		for _, c := range []factor.Conversation{other, pending} {
+			_, err := s.Find(ctx, keyOf(c))
+			is(t, err, factor.ErrNoConversation)
+		}
+		for _, c := range []factor.Conversation{answered, enrolling, foreign} {
+			_, err := s.Find(ctx, keyOf(c))
+			must(t, err)
+		}
+	})
+}
+
 // Of many nodes that do the same at the same moment each sees what the one before left (rule F7).
 func TestFactors_one_after_the_other(t *testing.T) {
 	t.Parallel()
