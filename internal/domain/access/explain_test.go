@@ -158,6 +158,9 @@ func TestFor_keeps_lesser_administrators_from_greater_ones(t *testing.T) {
 			t.Errorf("%s changes %s: %v", c.by.ID, c.user, err)
 		}
 	}
+	if _, err := s.For(user("adam", "*")).Authorize(t.Context(), "guard.unlock", "top"); !fault.Is(err, fault.Denied) { // else they guess at the password for ever
+		t.Errorf("forgetting failures: %v", err)
+	}
 	if _, err := s.For(user("adam", "*")).Authorize(t.Context(), "user.read", "top"); err != nil {
 		t.Errorf("reading: %v", err)
 	}
