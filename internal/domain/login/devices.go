@@ -130,7 +130,7 @@ func (s *Service) ImportU2F(ctx context.Context, by access.Caller, user, name st
 }
 
 // inferior loads a user whose second factors the caller may change by right: one who does not stand above the caller. An administrator
-// of the account in which the caller works may do it to its members.
+// of the account in which the caller works may do it to the members whose home it is.
 func (s *Service) inferior(ctx context.Context, by access.Caller, do access.Action, user string) (identity.User, error) {
 	if by.Kind != access.User && by.Kind != access.Local && by.Kind != access.System {
 		return identity.User{}, ErrForbidden
@@ -148,13 +148,21 @@ func (s *Service) inferior(ctx context.Context, by access.Caller, do access.Acti
 	return s.user(ctx, user)
 }
 
-// memberOf is the user as a resource, inside the account where they are a member of it.
+// memberOf is the user as a resource, inside the account where that is their home and they are a member of it. Other accounts do not count: whoever
+// administers one makes anybody a member of it, unasked, and would have their second factors then (rule W7).
 func (s *Service) memberOf(ctx context.Context, account, user string) (access.Resource, error) {
 	on := userOf(user)
 	if account == "" {
 		return on, nil
 	}
-	_, err := s.Accounts.Membership(ctx, account, user)
+	them, err := s.user(ctx, user)
+	if fault.Is(err, fault.NotFound) || err == nil && them.Account != account {
+		return on, nil
+	}
+	if err != nil {
+		return on, err
+	}
+	_, err = s.Accounts.Membership(ctx, account, user)
 	if fault.Is(err, fault.NotFound) {
 		return on, nil
 	}

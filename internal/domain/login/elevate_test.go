@@ -481,6 +481,16 @@ func TestRemoveDevice_of_another(t *testing.T) {
 	if err := c.RemoveDevice(ctx, elsewhere, "dana", "Blue"); !fault.Is(err, fault.Denied) {
 		t.Errorf("without the account: %v", err)
 	}
+	guest := c.users["dana"] // a member whose home is elsewhere: nobody asked them (rule W7)
+	guest.Account = "elsewhere"
+	c.users["dana"], guest = guest, c.users["dana"]
+	if err := c.RemoveDevice(ctx, by, "dana", "Blue"); !fault.Is(err, fault.Denied) {
+		t.Errorf("of a guest: %v", err)
+	}
+	if _, err := c.ResetFactors(ctx, by, "dana"); !fault.Is(err, fault.Denied) {
+		t.Errorf("all of a guest: %v", err)
+	}
+	c.users["dana"] = guest
 	want(t, c.RemoveDevice(ctx, by, "dana", "none"), factor.ErrNoDevice)
 	want(t, c.RemoveDevice(ctx, by, "dana", "Blue"), nil)
 	if c.sets["dana"].Enrolled() {
