@@ -90,29 +90,39 @@ func TestFaults_scanners(t *testing.T) {
 // another address, nor one over HTTP, from the same.
 func TestFaults_slow_clients(t *testing.T) {
 	t.Parallel()
-	g := gate.Start(t, gate.Options{Settings: unlimited("ssh.handshake_timeout", "4s")})
+	g := gate.Start(t, gate.Options{Settings: unlimited("ssh.handshake_timeout", "60s")})
 	key := gate.NewKeys(t, 1)[0]
 	before := g.Metrics(t)
 	var silent []net.Conn
 	for range 100 {
 		silent = append(silent, dialFrom(t, "127.0.0.1", g.SSHAddr()), dialFrom(t, "127.0.0.1", strings.TrimPrefix(g.URL, "http://")))
 	}
-	began := time.Now()
-	s := g.Create(t, "verify", sessionOf([]string{key.Public}))
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("HTTP took %v", took)
-	}
-	began = time.Now()
-	if out, code := proveFrom(t, g, "127.0.0.2", s.ConnectionIdentifier, key.Signer(t)); code != 0 {
-		t.Errorf("exit %d, %s", code, out)
-	}
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("SSH took %v", took)
-	}
+	promptly(t, "HTTP", func() { g.Create(t, "verify", sessionOf([]string{key.Public})) })
+	promptly(t, "both", func() {
+		s := g.Create(t, "verify", sessionOf([]string{key.Public}))
+		if out, code := proveFrom(t, g, "127.0.0.2", s.ConnectionIdentifier, key.Signer(t)); code != 0 {
+			t.Errorf("exit %d, %s", code, out)
+		}
+	})
 	for _, c := range silent {
 		c.Close()
 	}
 	settled(t, g, before)
+}
+
+// promptly does something that must not have to wait, so that one try of five takes less than a second: who waits for a silent client waits
+// for a minute, and who shares the machine with other tests may wait as well, but not each time.
+func promptly(t *testing.T, what string, do func()) {
+	t.Helper()
+	var took time.Duration
+	for range 5 {
+		began := time.Now()
+		do()
+		if took = time.Since(began); took < time.Second {
+			return
+		}
+	}
+	t.Errorf("%s took %v", what, took)
 }
 
 // A thousand SSH connections at once, from many addresses: every one is served or politely closed, and

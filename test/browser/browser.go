@@ -35,6 +35,9 @@ type Browser struct {
 	last int
 }
 
+// Few browsers run at a time: each wants more of the machine than all else that tests do.
+var turns = make(chan struct{}, 2)
+
 // Start starts a browser, which ends with the test. It skips the test where Chromium or Node.js is missing.
 func Start(tb testing.TB) *Browser {
 	tb.Helper()
@@ -45,6 +48,8 @@ func Start(tb testing.TB) *Browser {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	turns <- struct{}{}
+	tb.Cleanup(func() { <-turns })
 	node := exec.CommandContext(tb.Context(), "node", driver)
 	node.Env = append(os.Environ(), "CHROMIUM="+chromium, "PATIENCE_MS="+strconv.Itoa(int(peers.Patience/time.Millisecond)), "HOME="+tb.TempDir())
 	node.Stderr = os.Stderr
