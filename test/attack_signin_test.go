@@ -89,7 +89,7 @@ func TestAttack_W13_ten_thousand_wrong_passwords(t *testing.T) {
 // slows them down; a session is used meanwhile.
 // What must happen: memory stays within the pool's; some are told that it is busy, and when to come again; sessions
 // are checked as fast as ever.
-func TestAttack_W13_five_hundred_sign_ins_at_once(t *testing.T) { //nolint:paralleltest // it takes the whole machine for a second, and measures
+func TestAttack_W13_five_hundred_sign_ins_at_once(t *testing.T) { // alone: it takes the whole machine for a second, and measures
 	const parallel = 1
 	g := gate.Start(t, gate.Options{Settings: quick("auth.hash_parallel", strconv.Itoa(parallel), "auth.hash_wait", "1s", "log.level", "warn")})
 	people(t, g, "dana")
