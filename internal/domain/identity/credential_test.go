@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"math/big"
 	"testing"
 	"time"
@@ -45,6 +46,8 @@ func signed(t *testing.T, name string, isCA bool, usage x509.ExtKeyUsage, by *x5
 	return parsed, key
 }
 
+var commonName = asn1.ObjectIdentifier{2, 5, 4, 3}
+
 func TestApplication_HasCertificate(t *testing.T) {
 	t.Parallel()
 	authority, key := signed(t, "authority", true, 0, nil, nil)
@@ -53,6 +56,19 @@ func TestApplication_HasCertificate(t *testing.T) {
 	other, _ := signed(t, "other", false, x509.ExtKeyUsageClientAuth, authority, key)
 	server, _ := signed(t, "agent", false, x509.ExtKeyUsageServerAuth, authority, key)
 	forged, _ := signed(t, "agent", false, x509.ExtKeyUsageClientAuth, foreign, foreignKey)
+	double := *good // of somebody who chose a name beside the one that the authority gave
+	var err error
+	if double.RawSubject, err = asn1.Marshal(pkix.RDNSequence{{{Type: commonName, Value: "chosen"}}, {{Type: commonName, Value: "agent"}}}); err != nil {
+		t.Fatal(err)
+	}
+	double.Raw, err = x509.CreateCertificate(rand.Reader, &double, authority, good.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	twoNames, err := x509.ParseCertificate(double.Raw)
+	if err != nil {
+		t.Fatal(err)
+	}
 	made := func(c identity.Credential) identity.Application {
 		t.Helper()
 		s := &identity.Applications{Store: &apps{}, Now: func() time.Time { return start }, NewID: func() string { return "a1" }}
@@ -76,6 +92,7 @@ func TestApplication_HasCertificate(t *testing.T) {
 		"pinned, not yet":         {pinned, good, start.Add(-2 * time.Hour), false},
 		"trusted":                 {trusting, good, start, true},
 		"trusted, other subject":  {trusting, other, start, false},
+		"trusted, one of names":   {trusting, twoNames, start, false},
 		"trusted, for servers":    {trusting, server, start, false},
 		"trusted, namesake signs": {trusting, forged, start, false},
 		"trusted, over":           {trusting, good, start.Add(2 * time.Hour), false},
