@@ -113,7 +113,7 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 		Wait: 5 * time.Minute, Talk: 10 * time.Minute, Tries: 5,
 	}
 	h.captcha = &guard.Captcha{Sealer: sealer, Once: store.Once{DB: db}, Now: now, Life: 5 * time.Minute}
-	h.providers = &identity.Providers{Store: store.Providers{DB: db, Sealer: sealer}, Users: store.Users{DB: db}, Now: now, NewID: newID}
+	h.providers = &identity.Providers{Store: store.Providers{DB: db, Sealer: sealer}, Users: store.Users{DB: db}, Now: now, NewID: newID, Guarded: func(context.Context, string) (bool, error) { return false, nil }}
 	apps.Providers = h.providers.Store
 	h.dialect = &fortanix.Dialect{
 		Login: &login.Service{

@@ -112,7 +112,7 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 		Store: store.Factors{DB: db, Sealer: sealer}, Now: now, NewID: newID, RPID: "localhost", RPName: "Gatehouse", Origins: []string{local},
 		Wait: time.Hour, Talk: time.Hour, Tries: 5,
 	}
-	providers := &identity.Providers{Store: store.Providers{DB: db, Sealer: sealer}, Users: store.Users{DB: db}, Now: now, NewID: newID}
+	providers := &identity.Providers{Store: store.Providers{DB: db, Sealer: sealer}, Users: store.Users{DB: db}, Now: now, NewID: newID, Guarded: func(context.Context, string) (bool, error) { return false, nil }}
 	projects := &project.Service{Store: store.Projects{DB: db}, Access: rights, Now: now, NewID: newID}
 	hooks := &webhook.Service{
 		Store: store.Webhooks{DB: db, Sealer: sealer}, Access: rights, Now: now, NewID: newID, Allowed: func(netip.Addr) bool { return true }, MaxPer: 10,

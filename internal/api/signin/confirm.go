@@ -44,7 +44,7 @@ func (p *Pages) confirm(w http.ResponseWriter, r *http.Request, by access.Caller
 	token, recovery, err := p.elevate(r, by)
 	switch {
 	case errors.Is(err, login.ErrWrongPassword), errors.Is(err, factor.ErrWrongCode), errors.Is(err, login.ErrMethodUnavailable):
-		return p.askConfirm(w, r, by, http.StatusUnauthorized, page{Alert: "That is not right. Try again.", Target: target})
+		return p.askConfirm(w, r, by, http.StatusUnauthorized, page{Alert: "That is not right, or was used already. Codes are good once: wait for the next one.", Target: target})
 	case err != nil:
 		return err
 	}

@@ -1,12 +1,14 @@
 package signin
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/factor"
+	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
 )
 
@@ -21,6 +23,9 @@ type homePage struct {
 
 func (p *Pages) home(w http.ResponseWriter, r *http.Request) error {
 	by, err := p.bySession(nil)(r)
+	if errors.Is(err, login.ErrEnrolFirst) {
+		return onward(w, r, "/login/enrol")
+	}
 	if fault.Is(err, fault.Unauthenticated) || fault.Is(err, fault.Denied) {
 		return show(w, http.StatusOK, "home", homePage{page: page{Title: "Welcome", Lead: "One gate for people, programs and keys."}})
 	}

@@ -106,7 +106,7 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 		Apps:  session.Life{Idle: 10 * time.Minute, Max: 24 * time.Hour, Limit: 1000}, Wait: 5 * time.Minute, CacheFor: 2 * time.Second,
 	}
 	h.captcha = &guard.Captcha{Sealer: sealer, Once: store.Once{DB: db}, Now: now, Life: 5 * time.Minute}
-	h.providers = &identity.Providers{Store: store.Providers{DB: db, Sealer: sealer}, Users: store.Users{DB: db}, Now: now, NewID: newID}
+	h.providers = &identity.Providers{Store: store.Providers{DB: db, Sealer: sealer}, Users: store.Users{DB: db}, Now: now, NewID: newID, Guarded: func(context.Context, string) (bool, error) { return false, nil }}
 	h.pages = &signin.Pages{
 		Login: &login.Service{
 			Tokens:   &token.Service{Store: store.Tokens{DB: db}, Access: h.access, Now: now, NewID: newID},

@@ -111,10 +111,16 @@ func (s *Providers) meant(ctx context.Context, policy LinkPolicy, v Visitor) (u 
 
 // link makes a user who is there the provider's subject, unless some provider vouches for them already.
 func (s *Providers) link(ctx context.Context, p Provider, v Visitor, u User) (User, error) {
+	guarded, err := s.Guarded(ctx, u.ID)
+	if err != nil {
+		return User{}, err
+	}
 	links, err := s.Store.LinksOf(ctx, u.ID)
 	switch {
 	case err != nil:
 		return User{}, err
+	case guarded: // or whoever can choose an address at the provider becomes an administrator here (rule F12)
+		return User{}, &Stranger{Reason: "the user administers the installation, and is linked by hand alone", User: u}
 	case len(links) > 0:
 		return User{}, &Stranger{Reason: "the user is linked to a provider already; an administrator may link them", User: u}
 	case u.Shut():

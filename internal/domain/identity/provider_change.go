@@ -40,7 +40,9 @@ type Providers struct {
 	Now   func() time.Time
 	NewID func() string
 
-	Check func(Provider) error // why the settings of a provider cannot work, without asking anybody; nil takes them all
+	// Guarded says whom no policy links: those who have rights over others. An administrator who stands high enough links them by hand.
+	Guarded func(ctx context.Context, user string) (bool, error)
+	Check   func(Provider) error // why the settings of a provider cannot work, without asking anybody; nil takes them all
 }
 
 // NewProvider is what a provider is made from.

@@ -18,9 +18,10 @@ import (
 // outside keeps providers and links, beside the users of a memory.
 type outside struct {
 	*memory
-	all   []identity.Provider
-	links []identity.Link
-	race  func() // happens just before a link is inserted
+	all     []identity.Provider
+	links   []identity.Link
+	race    func() // happens just before a link is inserted
+	guarded string // id of a user whom no policy links
 }
 
 func (o *outside) Insert(_ context.Context, p identity.Provider, e audit.Event) (identity.Provider, error) {
@@ -132,7 +133,10 @@ var (
 
 func newProviders(users ...identity.User) (*identity.Providers, *outside) {
 	o, n := &outside{memory: &memory{users: users}}, 0
-	return &identity.Providers{Store: o, Users: o.memory, Now: func() time.Time { return start }, NewID: func() string { n++; return fmt.Sprint("id", n) }}, o
+	return &identity.Providers{
+		Store: o, Users: o.memory, Now: func() time.Time { return start }, NewID: func() string { n++; return fmt.Sprint("id", n) },
+		Guarded: func(_ context.Context, user string) (bool, error) { return user == o.guarded, nil },
+	}, o
 }
 
 func person(name string) identity.User {
@@ -221,6 +225,24 @@ func TestArrive(t *testing.T) {
 				t.Errorf("again: %+v, %v", again, err)
 			}
 		})
+	}
+}
+
+// Whoever can choose an address or a name at a provider becomes no administrator here: no policy links one (rule F12).
+func TestArrive_links_no_administrator_by_a_policy(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []identity.LinkPolicy{identity.LinkByEmail, identity.LinkByName} {
+		s, o := newProviders(identity.User{ID: "u1", Account: identity.DefaultAccount, Name: "admin", Email: "admin@gatehouse.local", EmailVerified: true})
+		o.guarded = "u1"
+		p := identity.Provider{ID: "p1", Enabled: true, Settings: identity.ProviderSettings{Link: policy, JIT: identity.JIT{Provision: true}}}
+		v := identity.Visitor{Subject: "s1", Name: "admin", Email: "admin@gatehouse.local", EmailVerified: true}
+		if u, err := s.Arrive(t.Context(), p, v); !errors.Is(err, identity.ErrStranger) || len(o.links) > 0 {
+			t.Errorf("%q: %+v, %v", policy, u, err)
+		}
+		o.links = []identity.Link{{Provider: "p1", Subject: "s1", User: "u1"}} // by hand
+		if u, err := s.Arrive(t.Context(), p, v); err != nil || u.ID != "u1" {
+			t.Errorf("%q: %+v, %v", policy, u, err)
+		}
 	}
 }
 

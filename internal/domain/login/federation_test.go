@@ -277,7 +277,7 @@ func newPort() *port {
 		p.vouchers.links = append(p.vouchers.links, identity.Link{Provider: one.ID, Subject: "dana", User: "u1"})
 	}
 	now, ids := func() time.Time { return h.clock }, 0
-	h.Providers = &identity.Providers{Store: p.vouchers, Users: h.people, Now: now, NewID: func() string { return "new" }}
+	h.Providers = &identity.Providers{Store: p.vouchers, Users: h.people, Now: now, NewID: func() string { return "new" }, Guarded: func(context.Context, string) (bool, error) { return false, nil }}
 	h.Flows, h.Once, h.Directory, h.Cloud = p.flows, &spent{keys: map[string]time.Time{}}, p.ldap, sky{}
 	h.Federations = map[identity.ProviderKind]login.Federation{identity.OIDC: p.oidc, identity.SAML: p.saml}
 	h.NewID = func() string { ids++; return fmt.Sprint("f", ids) }
