@@ -98,7 +98,7 @@ func TestBrowser_pages_fit_and_can_be_read(t *testing.T) {
 	b.Goto(local(g, "/login/nowhere"))
 	look(t, b, "not-found")
 	var said, planted []string
-	b.Do(`await page.evaluate(() => { document.querySelector('h1').style = 'color: #999; width: 2000px'; document.querySelector('main').insertAdjacentHTML('beforeend', '<input name="bare">') })`, nil)
+	b.Do(`await page.evaluate(() => { document.querySelector('h1').style = 'color: var(--card); width: 2000px'; document.querySelector('main').insertAdjacentHTML('beforeend', '<input name="bare">') })`, nil)
 	if err := json.Unmarshal(b.Do(fits, nil), &planted); err != nil || len(planted) < 3 {
 		t.Errorf("what was planted was not found: %q, %v", planted, err)
 	}
