@@ -305,7 +305,7 @@ func (h *House) buildSignIn() {
 		Tokens: h.Tokens, Failures: h.Failures, Audit: h.Audit, Now: now,
 		Access: h.Access, Users: h.Users, Applications: h.Apps, Sessions: h.Sessions, Lockout: h.Lockout, Gate: &guard.Gate{Width: 4}, Hasher: h.hasher,
 		MinFailure: time.Duration(c.Auth.MinFailureMS) * time.Millisecond, QueueWait: c.Auth.HashWait, OnAttempt: h.metrics.signedIn,
-		Second: h.Factors, Accounts: h.Accounts, Enforcement: c.TSV.Enforcement, MFAAfterSSO: c.Auth.MFAAfterSSO, RefuseEnrolledBasic: c.Auth.RefuseEnrolledBasic,
+		BlockBasic: blockBasic(c.Auth), Second: h.Factors, Accounts: h.Accounts, Enforcement: c.TSV.Enforcement, MFAAfterSSO: c.Auth.MFAAfterSSO, RefuseEnrolledBasic: c.Auth.RefuseEnrolledBasic,
 		ElevationFor: c.TSV.Elevation, UnlockFor: c.Auth.Config2FA, FreshFor: c.Auth.Fresh, ElevationTries: c.TSV.Tries,
 	}
 }
@@ -343,4 +343,12 @@ func (h *House) sealed(events int, took time.Duration, err error) {
 	if err != nil {
 		h.failed("seal audit log", err)
 	}
+}
+
+// blockBasic is where passwords by Basic are not taken.
+func blockBasic(c config.Auth) login.BlockBasic {
+	if !c.BlockBasic {
+		return login.BlockNowhere
+	}
+	return login.BlockBasic(c.BlockBasicScope)
 }

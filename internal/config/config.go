@@ -98,6 +98,8 @@ type Auth struct {
 	Config2FA           time.Duration // how long the password opens the settings of second factors
 	MFAAfterSSO         bool
 	RefuseEnrolledBasic bool
+	BlockBasic          bool
+	BlockBasicScope     string // rest or all
 }
 
 // TSV is two-step verification.

@@ -49,7 +49,7 @@ func (d *Dialect) bySessionOrPassword(r *http.Request) (access.Caller, error) {
 		return access.Caller{}, errNotIn
 	}
 	p := presented(r, login.Password)
-	p.Name, p.Secret = name, secret.New(password)
+	p.Name, p.Secret, p.Basic = name, secret.New(password), login.BasicREST
 	return d.person(r, p)
 }
 

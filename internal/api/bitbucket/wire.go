@@ -40,6 +40,7 @@ var pluginRows = []row{
 	{secret.ErrBusy, http.StatusServiceUnavailable, "Busy"},
 	{errTooLarge, http.StatusRequestEntityTooLarge, ""},
 	{errCaptcha, http.StatusForbidden, ""},
+	{login.ErrBasicBlocked, http.StatusForbidden, "Basic Authentication has been disabled on this instance."},
 	{errCookieHTTP, http.StatusForbidden, ""},
 	{errNotIn, http.StatusUnauthorized, ""},
 	{session.ErrNotActive, http.StatusUnauthorized, errNotIn.Text}, // overtaken by its own end

@@ -108,6 +108,7 @@ func (d *Dialect) basic(r *http.Request, sent string) login.Presented {
 		return d.presented(r, login.Password)
 	}
 	p := d.presented(r, login.Password)
+	p.Basic = login.BasicElsewhere
 	if id, isApp := wireUUID(name); isApp {
 		p, name = d.presented(r, login.AppSecret), id
 	}

@@ -67,6 +67,7 @@ var answers = []struct {
 	{errNoAccount, http.StatusForbidden, errNoAccount.Text},
 	{errOrigin, http.StatusForbidden, errOrigin.Text},
 	{errCookieHTTP, http.StatusForbidden, errCookieHTTP.Text},
+	{login.ErrBasicBlocked, http.StatusForbidden, login.ErrBasicBlocked.Text},
 }
 
 // answerTo finds the status and body of an error.

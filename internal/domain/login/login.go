@@ -51,6 +51,7 @@ type Presented struct {
 	Name    string          // who it claims to be
 	Account string          // of an application that is named by its name or its ARN
 	Cookie  bool            // a session's token came as a cookie
+	Basic   Basic           // how a password came
 	States  []session.State // which sessions the door takes; nil is active ones alone
 	Solved  bool            // a right CAPTCHA came along
 	// Solve, where set, checks the CAPTCHA that came along. It is asked only where one is due.
@@ -132,6 +133,8 @@ type Service struct {
 
 	// OnError, where set, hears of what no caller sees.
 	OnError func(doing string, err error)
+	// BlockBasic says where passwords by Basic are not taken.
+	BlockBasic BlockBasic
 	// OnAttempt, where set, hears of every attempt with a password, a secret or a further method: ok, failed, refused, busy or error.
 	OnAttempt func(kind Kind, outcome string)
 	// Wait, where set, stands in for a timer in tests.

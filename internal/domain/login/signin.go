@@ -115,6 +115,9 @@ func (s *Service) SignIn(ctx context.Context, p Presented, in Begin) (Signed, er
 // prove runs a method behind the lock-out and answers failures late and alike. Failures that were counted before stay: only a complete
 // sign-in forgets them.
 func (s *Service) prove(ctx context.Context, p Presented, m Method) (passed, error) {
+	if err := s.unblocked(ctx, p); err != nil {
+		return passed{}, err
+	}
 	begun := s.Now()
 	got, err := s.attempt(ctx, p, m)
 	var wrong *Wrong
