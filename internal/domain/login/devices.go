@@ -60,24 +60,18 @@ func (s *Service) RenameDevice(ctx context.Context, by access.Caller, old, fresh
 
 // RemoveDevice takes a security key away, the caller's own or, by right, another user's. It reports factor.ErrLastFactor while a second factor is demanded of them.
 func (s *Service) RemoveDevice(ctx context.Context, by access.Caller, user, name string) error {
-	own := by.Kind == access.User && by.ID == user
-	if !own {
-		if _, err := s.inferior(ctx, by, access.FactorReset, user); err != nil {
-			return err
-		}
-	}
 	c := s.change(by, access.FactorRemove, factor.FIDO2)
-	if by.Kind == access.User {
-		if _, err := s.unlockedFor(ctx, by, access.FactorRemove); err != nil {
-			return err
-		}
-	}
-	if !own {
-		them, err := s.user(ctx, user)
+	if by.Kind != access.User || by.ID != user {
+		them, err := s.inferior(ctx, by, access.FactorReset, user)
 		if err != nil {
 			return err
 		}
 		c = s.taken(by, them, access.FactorReset, factor.FIDO2)
+	}
+	if by.Kind == access.User {
+		if _, err := s.unlockedFor(ctx, by, access.FactorRemove); err != nil {
+			return err
+		}
 	}
 	demanded, err := s.demanded(ctx, user)
 	if err != nil {

@@ -44,13 +44,29 @@ func (s *Service) elevatedFor(ctx context.Context, by access.Caller, do access.A
 	if err != nil {
 		return m, err
 	}
-	if err := s.Access.Require(ctx, by, do, userOf(by.ID)); err != nil {
+	return m, s.stayElevated(ctx, by, m, do)
+}
+
+// unmanagedFor is elevatedFor for what is refused to whom a provider looks after, before anything else is asked of them: they might have no way to elevate.
+func (s *Service) unmanagedFor(ctx context.Context, by access.Caller, do access.Action) (settler, error) {
+	m, err := s.settler(ctx, by)
+	if err != nil {
 		return m, err
 	}
-	if !m.elevated(s.Now()) { // rule F14
-		return m, &NotElevated{Methods: m.methods()}
+	if m.managed() {
+		return m, ErrManaged
 	}
-	return m, s.Sessions.Extend(ctx, by, s.ElevationFor)
+	return m, s.stayElevated(ctx, by, m, do)
+}
+
+func (s *Service) stayElevated(ctx context.Context, by access.Caller, m settler, do access.Action) error {
+	if err := s.Access.Require(ctx, by, do, userOf(by.ID)); err != nil {
+		return err
+	}
+	if !m.elevated(s.Now()) { // rule F14
+		return &NotElevated{Methods: m.methods()}
+	}
+	return s.Sessions.Extend(ctx, by, s.ElevationFor)
 }
 
 // change is a change of the caller's own second factors that ends their other sessions.
@@ -72,10 +88,7 @@ func (m settler) conversation(p factor.Purpose) factor.Conversation {
 
 // StartVoluntary begins to set up a TOTP app. It needs elevation, as all of the following do, and reports *NotElevated, ErrManaged and factor.ErrEnrolled.
 func (s *Service) StartVoluntary(ctx context.Context, by access.Caller) (factor.Enrolment, error) {
-	if err := s.unmanaged(ctx, by); err != nil {
-		return factor.Enrolment{}, err
-	}
-	m, err := s.elevatedFor(ctx, by, access.FactorEnrol)
+	m, err := s.unmanagedFor(ctx, by, access.FactorEnrol)
 	if err != nil {
 		return factor.Enrolment{}, err
 	}
@@ -83,15 +96,6 @@ func (s *Service) StartVoluntary(ctx context.Context, by access.Caller) (factor.
 		return factor.Enrolment{}, factor.ErrEnrolled
 	}
 	return s.Second.StartEnrolment(ctx, m.conversation(factor.Voluntary), m.user.Name)
-}
-
-// unmanaged refuses whom a provider looks after, before anything else is asked of them: they might have no way to elevate.
-func (s *Service) unmanaged(ctx context.Context, by access.Caller) error {
-	m, err := s.settler(ctx, by)
-	if err == nil && m.managed() {
-		err = ErrManaged
-	}
-	return err
 }
 
 // CompleteVoluntary stores the app if the code is its. The user's other sessions end; a cookie gets another token. A wrong code is
@@ -140,10 +144,7 @@ func (s *Service) finish(ctx context.Context, by access.Caller, m settler, k fac
 
 // StartUpdate begins to change the TOTP app; the old one works until the end. It reports ErrManaged and factor.ErrNotEnrolled.
 func (s *Service) StartUpdate(ctx context.Context, by access.Caller) (factor.Enrolment, error) {
-	if err := s.unmanaged(ctx, by); err != nil {
-		return factor.Enrolment{}, err
-	}
-	m, err := s.elevatedFor(ctx, by, access.FactorEnrol)
+	m, err := s.unmanagedFor(ctx, by, access.FactorEnrol)
 	if err != nil {
 		return factor.Enrolment{}, err
 	}

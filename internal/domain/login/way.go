@@ -37,10 +37,9 @@ func (s *Service) Ways(ctx context.Context, p Presented) ([]Way, error) {
 		return ways, err
 	}
 	for _, to := range offered {
-		to.Secret = secret.String{}
 		w := Way{Provider: &to}
 		if to.Kind != identity.LDAP {
-			d, err := s.begin(ctx, to.ID, Flow{})
+			d, err := s.begin(ctx, to, Flow{})
 			if errors.As(err, new(*Wrong)) {
 				continue // it says so in its test; others go on
 			}
@@ -49,6 +48,7 @@ func (s *Service) Ways(ctx context.Context, p Presented) ([]Way, error) {
 			}
 			w.Departure = &d
 		}
+		to.Secret = secret.String{}
 		ways = append(ways, w)
 	}
 	return ways, nil
@@ -104,7 +104,7 @@ func (s *Service) Depart(ctx context.Context, number int64, target string, p Pre
 		return Departure{}, ErrBlocked
 	}
 	p.Kind = Kind(to.Kind)
-	d, err := s.begin(ctx, to.ID, Flow{Browser: secret.New(secret.Token(32)), Target: s.SafeTarget(target)})
+	d, err := s.begin(ctx, to, Flow{Browser: secret.New(secret.Token(32)), Target: s.SafeTarget(target)})
 	return d, s.disclosed(ctx, p, err)
 }
 
@@ -119,11 +119,7 @@ func (s *Service) disclosed(ctx context.Context, p Presented, err error) error {
 }
 
 // begin asks the provider's room how to get there and keeps the flow.
-func (s *Service) begin(ctx context.Context, provider string, f Flow) (Departure, error) {
-	to, err := s.Providers.Store.ByID(ctx, provider)
-	if err != nil {
-		return Departure{}, err
-	}
+func (s *Service) begin(ctx context.Context, to identity.Provider, f Flow) (Departure, error) {
 	there := s.Federations[to.Kind]
 	if there == nil {
 		return Departure{}, &Wrong{Reason: "nobody here speaks " + string(to.Kind)}
