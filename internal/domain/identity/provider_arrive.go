@@ -54,16 +54,23 @@ func (s *Providers) linked(ctx context.Context, p Provider, v Visitor) (User, er
 	return s.Users.ByID(ctx, l.User)
 }
 
-// first links or makes somebody who was never here. Of two arrivals at the same moment the second finds what the first made.
+// first links or makes somebody who was never here. Of two arrivals at the same moment the second finds what the first made, however far
+// the first had come when the second looked: a link, a name or an address that was free a moment ago.
 func (s *Providers) first(ctx context.Context, p Provider, v Visitor) (User, error) {
 	u, err := s.join(ctx, p, v)
-	if !errors.Is(err, ErrLinked) {
+	if err == nil || !errors.Is(err, ErrLinked) && !errors.Is(err, ErrStranger) {
 		return u, err
 	}
-	if u, err = s.linked(ctx, p, v); fault.Is(err, fault.NotFound) {
-		err = stranger("the user is linked to another subject of the provider")
+	made, missing := s.linked(ctx, p, v)
+	switch {
+	case missing == nil:
+		return made, nil
+	case !fault.Is(missing, fault.NotFound):
+		return User{}, missing
+	case errors.Is(err, ErrLinked):
+		return User{}, stranger("the user is linked to another subject of the provider")
 	}
-	return u, err
+	return User{}, err
 }
 
 func (s *Providers) join(ctx context.Context, p Provider, v Visitor) (User, error) {

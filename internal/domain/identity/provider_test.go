@@ -21,6 +21,7 @@ type outside struct {
 	all     []identity.Provider
 	links   []identity.Link
 	race    func() // happens just before a link is inserted
+	behind  func() // happens just after a link was looked for in vain
 	guarded string // id of a user whom no policy links
 }
 
@@ -74,6 +75,10 @@ func (o *outside) LinkOf(_ context.Context, provider, subject string) (identity.
 		if l.Provider == provider && l.Subject == subject {
 			return l, nil
 		}
+	}
+	if behind := o.behind; behind != nil {
+		o.behind = nil
+		behind()
 	}
 	return identity.Link{}, identity.ErrNoLink
 }
@@ -259,6 +264,34 @@ func TestArrive_from_two_issuers_with_one_address(t *testing.T) {
 		if !errors.Is(err, identity.ErrStranger) {
 			t.Errorf("%q: %+v, and the first is %+v, %v", policy, u, first, err)
 		}
+	}
+}
+
+// Whoever comes twice at once for the first time comes in twice: the second finds what the first made, although it was not there when it looked.
+func TestArrive_twice_at_once(t *testing.T) {
+	t.Parallel()
+	for what, p := range map[string]identity.Provider{
+		"linked": oidcProvider("corp", identity.LinkByEmail, false),
+		"made":   oidcProvider("corp", identity.LinkNever, true),
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			s, o := newProviders()
+			if what == "linked" {
+				s, o = newProviders(person("dana"))
+			}
+			var first identity.User
+			o.behind = func() {
+				var err error
+				if first, err = s.Arrive(t.Context(), p, visitor("dana")); err != nil {
+					t.Errorf("the first: %v", err)
+				}
+			}
+			second, err := s.Arrive(t.Context(), p, visitor("dana"))
+			if err != nil || second.ID == "" || second.ID != first.ID || len(o.links) != 1 {
+				t.Errorf("%+v after %+v, %d links, %v", second, first, len(o.links), err)
+			}
+		})
 	}
 }
 
