@@ -56,7 +56,7 @@ var domainLevels = map[string]int{
 	"audit":    0,
 	"identity": 1, "guard": 1,
 	"access": 2,
-	"device": 3, "factor": 3, "project": 3, "session": 3, "sshkey": 3, "token": 3, "webhook": 3,
+	"device": 3, "factor": 3, "policy": 3, "project": 3, "session": 3, "sshkey": 3, "token": 3, "webhook": 3,
 	"keyproof": 4, "repo": 4, "vault": 4,
 	"login": 5, "remote": 5,
 }

@@ -40,6 +40,9 @@ type wireJIT struct {
 	Provision bool   `json:"provision,omitempty" doc:"They are added, as members without further rights."`
 	Display   string `json:"display,omitempty" doc:"Expression for the display name, such as ${given_name}."`
 	Email     string `json:"email,omitempty" doc:"Expression for the e-mail address."`
+
+	Groups string   `json:"groups,omitempty" maxLength:"1024" doc:"Attribute or claim that lists their groups, which they then are in, and in no others; groups are left alone where it is empty."`
+	Scopes []string `json:"scopes,omitempty" nullable:"false" maxItems:"50" doc:"OpenID Connect: asked for beside the provider's own."`
 }
 
 type wireLDAP struct {
@@ -89,7 +92,7 @@ func providerOf(p identity.Provider) wireProvider {
 		ID: p.ID, Number: p.Number, Kind: string(p.Kind), Name: p.Name, Enabled: p.Enabled, CreatedAt: p.Created.UTC(), UpdatedAt: p.Updated.UTC(),
 		Settings: wireProviderSettings{Button: set.Button, Domains: set.Domains, Link: linkWords[set.Link], Extra: set.Extra},
 	}
-	if set.JIT != (identity.JIT{}) {
+	if !set.JIT.IsZero() {
 		jit := wireJIT(set.JIT)
 		out.Settings.JIT = &jit
 	}

@@ -36,6 +36,7 @@ const (
 	System PrincipalKind = "system"  // Gatehouse by itself: expiry, retention
 
 	Application PrincipalKind = "application" // a program of an account, with a secret of its own
+	Group       PrincipalKind = "group"       // never acts; what it holds, its members hold
 )
 
 // Caller is a principal as one request presents it. The zero Caller may do nothing.
@@ -157,6 +158,8 @@ const (
 	GroupRead   Action = "group.read"
 	GroupDelete Action = "group.delete"
 
+	GroupMembers Action = "group.member" // add and remove users
+
 	ApplicationCreate     Action = "application.create"
 	ApplicationRead       Action = "application.read"
 	ApplicationUpdate     Action = "application.update"
@@ -180,6 +183,11 @@ const (
 	ProviderTest   Action = "provider.test"
 	ProviderLink   Action = "provider.link"   // say who somebody is at a provider
 	ProviderUnlink Action = "provider.unlink" // and take it back
+
+	SSORead         Action = "sso.read"
+	SSOUpdate       Action = "sso.update"
+	BasicAuthRead   Action = "basicauth.read"
+	BasicAuthUpdate Action = "basicauth.update"
 
 	Public Action = "public" // needs no right: health, documentation
 )

@@ -39,6 +39,7 @@ var grants = []struct {
 	{Admin, InstallationKind, []Action{
 		UserCreate, UserRead, UserUpdate, UserRename, "project.*", "keyproof.*", "token.*", "webhook.*", AccessGrant, AccessRevoke, AccessExplain,
 		"account.*", "group.*", "application.*", SessionRead, SessionEnd, GuardUnlock, ProviderRead, ProviderTest, ProviderLink, ProviderUnlink, FactorReset, FactorImport,
+		"sso.*", "basicauth.*",
 	}},
 	{SysAdmin, InstallationKind, []Action{"*"}},
 

@@ -52,7 +52,8 @@ type ProviderSettings struct {
 	Link    LinkPolicy `json:"link,omitempty"`
 	JIT     JIT        `json:"jit"`
 
-	Extra map[string]string `json:"extra,omitempty"` // what a wire keeps and shows back; nothing here reads it
+	Extra       map[string]string `json:"extra,omitempty"`       // what a wire keeps and shows back; nothing here reads it
+	Unsupported string            `json:"unsupported,omitempty"` // why nobody can sign in by it yet, said to who tries; empty: they can
 
 	LDAP *LDAPSettings `json:"ldap,omitempty"`
 	OIDC *OIDCSettings `json:"oidc,omitempty"`
@@ -64,6 +65,14 @@ type JIT struct {
 	Provision bool   `json:"provision,omitempty"` // they are added, as members without further rights
 	Display   string `json:"display,omitempty"`   // expression for the display name
 	Email     string `json:"email,omitempty"`     // expression for the e-mail address
+
+	Groups string   `json:"groups,omitempty"` // attribute or claim that lists their groups; empty: groups are left alone
+	Scopes []string `json:"scopes,omitempty"` // OIDC: asked for beside the provider's own
+}
+
+// IsZero reports whether nothing is set.
+func (j JIT) IsZero() bool {
+	return !j.Provision && j.Display == "" && j.Email == "" && j.Groups == "" && len(j.Scopes) == 0
 }
 
 // LDAPSettings is how a directory is asked. Provider.Secret is the password of BindDN.
@@ -125,6 +134,11 @@ type Visitor struct {
 	Email         string
 	EmailVerified bool
 	Display       string
+
+	Groups   []string  // names of the groups that the provider lists, where its JIT.Groups asks for them
+	Unmapped string    // why an expression of its JIT has no value: names what is missing, repeats no value; empty: each has one
+	Session  string    // the session at the provider, under which it may end it; empty: it named none
+	Until    time.Time // when the session at the provider ends at the latest; zero: it did not say
 }
 
 // The faults of providers.
