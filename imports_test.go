@@ -45,11 +45,12 @@ var importRules = []importRule{
 	{"domain/*", []string{"lower domain", "stones"}, "a domain room builds on lower rooms only, and never on how requests come in or rows go out"},
 	{"fault", nil, "a stone is a leaf"},
 	{"page", nil, "a stone is a leaf"},
+	{"recent", nil, "a stone is a leaf"},
 	{"secret", []string{"fault"}, "a stone is a leaf; its refusals have kinds"},
 }
 
 // stones are the leaves that everybody may import.
-var stones = []string{"fault", "secret", "page"}
+var stones = []string{"fault", "secret", "page", "recent"}
 
 // domainLevels orders the rooms of the domain: each imports only rooms of smaller levels.
 var domainLevels = map[string]int{

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/gatehouse-project/gatehouse/internal/fault"
+	"github.com/gatehouse-project/gatehouse/internal/recent"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
 
@@ -59,10 +60,10 @@ func (s *Service) shut(t Token) string {
 // keys cannot push them out.
 func (s *Service) find(ctx context.Context, digest [32]byte) (Token, error) {
 	now := s.Now()
-	if t, ok := s.cache.byDigest(digest, now); ok {
+	if t, ok := s.cache.ByKey(digest, now); ok {
 		return t, nil
 	}
-	era := s.cache.now()
+	era := s.cache.Era()
 	t, err := s.Store.ByDigest(ctx, digest)
 	if fault.Is(err, fault.NotFound) {
 		return Token{}, &Refusal{Reason: "there is no such key"}
@@ -74,13 +75,13 @@ func (s *Service) find(ctx context.Context, digest [32]byte) (Token, error) {
 		return Token{}, &Refusal{Reason: "there is no such key"}
 	}
 	if s.shut(t) == "" && s.CacheFor > 0 {
-		s.cache.keep(t, now.Add(s.CacheFor), now, era)
+		s.cache.Keep(recent.Answer[[32]byte, Token]{Key: t.Digest, ID: t.ID, Value: t, Until: now.Add(s.CacheFor)}, now, era)
 	}
 	return t, nil
 }
 
 // Forget drops a token from memory: it was changed here or on another node.
-func (s *Service) Forget(id string) { s.cache.forget(id) }
+func (s *Service) Forget(id string) { s.cache.Forget(id) }
 
 // ForgetAll drops all tokens from memory: notices of changes may have been lost.
-func (s *Service) ForgetAll() { s.cache.forgetAll() }
+func (s *Service) ForgetAll() { s.cache.ForgetAll() }

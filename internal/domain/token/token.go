@@ -13,7 +13,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -21,6 +20,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
+	"github.com/gatehouse-project/gatehouse/internal/recent"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
 
@@ -57,11 +57,7 @@ func (t Token) resource() access.Resource {
 var ErrUnknown = fault.New(fault.NotFound, "token not found")
 
 // Use is one token's latest use.
-type Use struct {
-	ID      string
-	At      time.Time
-	Address string
-}
+type Use = recent.Use
 
 // Store keeps tokens.
 type Store interface {
@@ -93,9 +89,8 @@ type Service struct {
 	// OnUsedFailed, where set, hears that last uses could not be written; they are tried again.
 	OnUsedFailed func(error)
 
-	cache cache
-	mu    sync.Mutex
-	used  map[string]Use
+	cache recent.Answers[[32]byte, Token] // by digest
+	used  recent.Uses
 }
 
 const maxName = 255 // characters
@@ -171,7 +166,7 @@ func (s *Service) Self(ctx context.Context, by access.Caller) (Token, error) {
 	if err := s.Access.Require(ctx, by, access.AuthInfo, by.Limit); err != nil {
 		return Token{}, err
 	}
-	if t, ok := s.cache.byID(by.ID, s.Now()); ok {
+	if t, ok := s.cache.ByID(by.ID, s.Now()); ok {
 		return t, nil
 	}
 	return s.Store.ByID(ctx, by.ID)

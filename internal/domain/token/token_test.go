@@ -114,6 +114,11 @@ func (m *memory) Grant(context.Context, access.Binding, audit.Event) error { ret
 // roles adapts memory to access.Store, whose Revoke is another one.
 type roles struct{ *memory }
 
+func (roles) BindingsOn(context.Context, access.Resource) ([]access.Binding, error) { return nil, nil }
+
+func (roles) SetRole(context.Context, access.Binding, func([]access.Role) error, audit.Event) error {
+	return nil
+}
 func (roles) Revoke(context.Context, access.Binding, audit.Event) error { return nil }
 
 type world struct {
