@@ -363,7 +363,7 @@ func (s *Service) decideByBindings(ctx context.Context, by Caller, do Action, on
 }
 
 // overUsers are the actions by which one could act as somebody else in the end; whose failures are forgotten can be guessed at for ever.
-var overUsers = []Action{UserUpdate, FactorReset, FactorImport, GuardUnlock}
+var overUsers = []Action{UserUpdate, FactorReset, FactorImport, GuardUnlock, SSHKeyAdd}
 
 // decideByRank refuses who stands below the user: a role does not give what its holder lacks (rule W7).
 func (s *Service) decideByRank(ctx context.Context, by Caller, on Resource, d Decision) (Decision, error) {

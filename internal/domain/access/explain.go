@@ -16,6 +16,7 @@ var known = []Action{
 	UserCreate, UserRead, UserUpdate, UserPassword, UserRename,
 	AccessGrant, AccessRevoke, AccessExplain,
 	DeliveryRead, DeliveryResend,
+	SSHKeyRead, SSHKeyAdd, SSHKeyRemove, SSHKeyGrant, SSHKeyProve, SSHKeyDisable, SSHKeyExpire,
 	SessionStart, SessionRead, SessionKeep, SessionEnd, SessionExpire,
 	AccountCreate, AccountRead, AccountUpdate, AccountMembers,
 	GroupCreate, GroupRead, GroupDelete,

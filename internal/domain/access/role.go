@@ -39,7 +39,7 @@ var grants = []struct {
 	{Admin, InstallationKind, []Action{
 		UserCreate, UserRead, UserUpdate, UserRename, "project.*", "keyproof.*", "token.*", "webhook.*", AccessGrant, AccessRevoke, AccessExplain,
 		"account.*", "group.*", "application.*", SessionRead, SessionEnd, GuardUnlock, ProviderRead, ProviderTest, ProviderLink, ProviderUnlink, FactorReset, FactorImport,
-		"sso.*", "basicauth.*",
+		"sso.*", "basicauth.*", "sshkey.*",
 	}},
 	{SysAdmin, InstallationKind, []Action{"*"}},
 
@@ -49,7 +49,7 @@ var grants = []struct {
 
 	{ProjectReader, ProjectKind, []Action{ProjectRead, KeyproofRead}},
 	{ProjectWriter, ProjectKind, []Action{"keyproof.*"}},
-	{ProjectAdmin, ProjectKind, []Action{ProjectUpdate, "token.*", "webhook.*", AccessGrant, AccessRevoke}},
+	{ProjectAdmin, ProjectKind, []Action{ProjectUpdate, "token.*", "webhook.*", SSHKeyGrant, AccessGrant, AccessRevoke}},
 }
 
 // Holds reports whether a subject has the role on the resource itself, or one that includes it.
