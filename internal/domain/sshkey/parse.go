@@ -54,6 +54,18 @@ func Parse(text string) (Key, error) {
 	}
 }
 
+// ParseLine is Parse for texts that must be an OpenSSH line.
+func ParseLine(text string) (Key, error) {
+	if isPrivate(text) {
+		return Key{}, ErrPrivateKey
+	}
+	text, ok := clean(text)
+	if !ok || len(text) > maxText {
+		return Key{}, ErrNotPublicKey
+	}
+	return parseLine(text)
+}
+
 // private finds private keys of OpenSSH, PKCS#1, SEC 1, PKCS#8, ssh.com, PuTTY and SSH 1, and the
 // start of the base64 of an OpenSSH one that lost its frame.
 var private = regexp.MustCompile(

@@ -123,6 +123,16 @@ func (k *Key) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// UnmarshalBinary reads what Blob gave, by all the rules of Parse. It keeps no comment.
+func (k *Key) UnmarshalBinary(blob []byte) error {
+	parsed, err := fromBlob("", blob, "")
+	if err != nil {
+		return fmt.Errorf("unmarshal key: %w", err)
+	}
+	*k = parsed
+	return nil
+}
+
 // Fingerprint is the SHA-256 of a key's blob.
 type Fingerprint [sha256.Size]byte
 

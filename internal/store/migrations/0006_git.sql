@@ -77,7 +77,9 @@ CREATE TABLE ssh_keys (
   role         TEXT NOT NULL,
   user_id      TEXT REFERENCES users (id) ON DELETE CASCADE,
   label        TEXT NOT NULL,
+  label_folded TEXT NOT NULL,
   state        TEXT NOT NULL,
+  unsafe       BOOLEAN NOT NULL,
   expiry_days  BIGINT NOT NULL,
   created      BIGINT NOT NULL,
   expires      BIGINT,
@@ -88,6 +90,25 @@ CREATE TABLE ssh_keys (
 CREATE UNIQUE INDEX ssh_keys_number_key ON ssh_keys (number);
 CREATE UNIQUE INDEX ssh_keys_digest_key ON ssh_keys (digest);
 CREATE INDEX ssh_keys_user ON ssh_keys (user_id, number) WHERE user_id IS NOT NULL;
+CREATE INDEX ssh_keys_expires ON ssh_keys (expires) WHERE expires IS NOT NULL;
+CREATE INDEX ssh_keys_unproven ON ssh_keys (state, created) WHERE proven IS NULL;
+
+-- The proof under way for a key on file, at most one: who asks again makes the one before worthless. See decision 0009.
+CREATE TABLE ssh_key_proofs (
+  key_id       TEXT PRIMARY KEY REFERENCES ssh_keys (id) ON DELETE CASCADE,
+  id           TEXT NOT NULL,
+  identifier   TEXT NOT NULL,
+  status       TEXT NOT NULL,
+  attempts     BIGINT NOT NULL,
+  max_attempts BIGINT NOT NULL,
+  message      TEXT NOT NULL,
+  created      BIGINT NOT NULL,
+  updated      BIGINT NOT NULL,
+  expires      BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX ssh_key_proofs_id_key ON ssh_key_proofs (id);
+CREATE UNIQUE INDEX ssh_key_proofs_identifier_key ON ssh_key_proofs (identifier);
+CREATE INDEX ssh_key_proofs_expires ON ssh_key_proofs (expires);
 
 CREATE TABLE ssh_key_grants (
   key_id        TEXT NOT NULL REFERENCES ssh_keys (id) ON DELETE CASCADE,
