@@ -70,11 +70,14 @@ func idAt(at time.Time, n int) string {
 	return id.String()
 }
 
-const copyUser = `INSERT INTO users (id, account, name, name_folded, email, email_folded, password_hash, disabled, created, updated)
-	SELECT v.id, m.account, v.name, v.name, v.email, v.email, m.password_hash, m.disabled, m.created, m.updated FROM v, users m WHERE m.id = $1`
+const copyUser = `INSERT INTO users (id, number, account, name, name_folded, email, email_folded, password_hash, disabled, created, updated)
+	SELECT v.id, v.number, m.account, v.name, v.name, v.email, v.email, m.password_hash, m.disabled, m.created, m.updated FROM v, users m WHERE m.id = $1`
 
 const copyMembership = `INSERT INTO role_bindings (id, subject_kind, subject_id, role, resource_kind, resource_id, created)
 	SELECT v.id, m.subject_kind, v.id, m.role, m.resource_kind, m.resource_id, m.created FROM v, role_bindings m WHERE m.id = $1`
+
+// filledNumbers begins the numbers of users that are filled in, far from those that the store gives.
+const filledNumbers = 1 << 30
 
 // fillUsers copies a user n times, with the password and the membership of the home account.
 func fillUsers(db *store.DB, model string, n int) ([]person, error) {
@@ -83,8 +86,8 @@ func fillUsers(db *store.DB, model string, n int) ([]person, error) {
 		name := fmt.Sprintf("user-%d", i)
 		all[i] = person{idAt(time.Now(), i), name, name + "@bench.test"}
 	}
-	columns := []string{"id TEXT", "name TEXT", "email TEXT"}
-	row := func(i int) []any { return []any{all[i].id, all[i].name, all[i].email} }
+	columns := []string{"id TEXT", "name TEXT", "email TEXT", "number BIGINT"}
+	row := func(i int) []any { return []any{all[i].id, all[i].name, all[i].email, filledNumbers + i} }
 	if err := fill(db, n, columns, copyUser, []any{model}, row); err != nil {
 		return nil, err
 	}

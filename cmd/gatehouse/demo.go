@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/config"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
+	"github.com/gatehouse-project/gatehouse/internal/domain/project"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
 
@@ -169,11 +170,11 @@ func (d *demo) furnish(ctx context.Context, h *app.House) (err error) {
 	if _, err := h.Users.Add(ctx, h.Access.For(by), identity.New{Name: "ana", Email: "ana@example.com"}); err != nil {
 		return err
 	}
-	project, err := h.Projects.Create(ctx, by, "DEMO", "Demo")
+	made, err := h.Projects.Create(ctx, by, project.New{Key: "DEMO", Name: "Demo"})
 	if err != nil {
 		return err
 	}
-	if d.key, _, err = h.Tokens.IssueAPIKey(ctx, by, project.ID, "demo program", time.Time{}); err != nil {
+	if d.key, _, err = h.Tokens.IssueAPIKey(ctx, by, made.ID, "demo program", time.Time{}); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(d.dir, "api-key"), []byte(d.key.Reveal()+"\n"), 0o600); err != nil {

@@ -29,7 +29,7 @@ type projectAdd struct {
 // Run adds the project.
 func (c *projectAdd) Run(ctx context.Context, p *process) error {
 	return p.withHouse(ctx, func(h *app.House, by access.Caller) error {
-		made, err := h.Projects.Create(ctx, by, c.Key, c.Name)
+		made, err := h.Projects.Create(ctx, by, project.New{Key: c.Key, Name: c.Name})
 		if err != nil {
 			return failed("add project "+c.Key, err, seeProjects)
 		}

@@ -13,6 +13,8 @@ func (s *Server) heard(payload string) {
 		s.Keyproof.Gone(id)
 	case "token":
 		s.Tokens.Forget(id)
+	case "tokens":
+		s.Tokens.ForgetAll()
 	case "project":
 		s.Projects.Forget(id)
 	case "session":

@@ -38,6 +38,39 @@ func (s Bindings) BindingsOf(ctx context.Context, of access.Subject) ([]access.B
 	return all, err
 }
 
+// BindingsOn implements access.Store.
+func (s Bindings) BindingsOn(ctx context.Context, on access.Resource) ([]access.Binding, error) {
+	return readAll(ctx, s.DB, scanBinding, `SELECT id, subject_kind, subject_id, role, resource_kind, resource_id, created
+		FROM role_bindings WHERE resource_kind = $1 AND resource_id = $2 ORDER BY created, id`, on.Kind, on.ID)
+}
+
+// SetRole implements access.Store.
+func (s Bindings) SetRole(ctx context.Context, b access.Binding, check func(held []access.Role) error, e audit.Event) error {
+	return s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
+		held, err := All(ctx, tx, Value[access.Role], `SELECT role FROM role_bindings WHERE subject_kind = $1 AND subject_id = $2 AND resource_kind = $3 AND resource_id = $4`+s.DB.ForUpdate(),
+			string(b.Subject.Kind), b.Subject.ID, b.Resource.Kind, b.Resource.ID)
+		if err != nil {
+			return err
+		}
+		if err := check(held); err != nil {
+			return err
+		}
+		if len(held) == 0 && b.Role == "" || len(held) == 1 && held[0] == b.Role {
+			return nil
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM role_bindings WHERE subject_kind = $1 AND subject_id = $2 AND resource_kind = $3 AND resource_id = $4`,
+			string(b.Subject.Kind), b.Subject.ID, b.Resource.Kind, b.Resource.ID); err != nil {
+			return err
+		}
+		if b.Role != "" {
+			if _, err := insertBinding(ctx, tx, b); err != nil {
+				return err
+			}
+		}
+		return insertEvents(ctx, tx, e)
+	})
+}
+
 // Grant implements access.Store.
 func (s Bindings) Grant(ctx context.Context, b access.Binding, e audit.Event) error {
 	return s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {

@@ -14,7 +14,7 @@ type Users struct{ DB *DB }
 
 var _ identity.Store = Users{}
 
-const userColumns = `u.id, u.account, u.name, u.email, u.email_verified, u.password_hash, u.disabled, u.created, u.updated, u.last_login,
+const userColumns = `u.id, u.number, u.account, u.name, u.email, u.email_verified, u.password_hash, u.disabled, u.created, u.updated, u.last_login,
 	u.display_name, COALESCE(u.first_name, ''), COALESCE(u.last_name, ''), COALESCE(u.description, ''), u.disabled_by,
 	COALESCE((SELECT c.disabled FROM accounts c WHERE c.id = u.account), TRUE)`
 
@@ -26,16 +26,20 @@ func scanUser(scan Scan) (identity.User, error) {
 
 func userFields(u *identity.User) []any {
 	return []any{
-		&u.ID, &u.Account, &u.Name, &u.Email, &u.EmailVerified, &u.PasswordHash, &u.Disabled, ScanTime(&u.Created), ScanTime(&u.Updated),
+		&u.ID, &u.Number, &u.Account, &u.Name, &u.Email, &u.EmailVerified, &u.PasswordHash, &u.Disabled, ScanTime(&u.Created), ScanTime(&u.Updated),
 		ScanTime(&u.LastLogin), &u.Names.Display, &u.Names.First, &u.Names.Last, &u.Names.Description, &u.DisabledBy, &u.AccountShut,
 	}
 }
 
 // insertUser adds the user as a member of the home account. That binding has the user's own id.
 func insertUser(ctx context.Context, tx Tx, u identity.User, role identity.AccountRole) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO users (id, account, name, name_folded, email, email_folded, email_verified, password_hash, disabled, created, updated,
-		display_name, first_name, last_name, description, disabled_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
-		u.ID, u.Account, u.Name, identity.Fold(u.Name), u.Email, identity.FoldEmail(u.Email), u.EmailVerified, u.PasswordHash, u.Disabled, Micros(u.Created), Micros(u.Updated),
+	number, err := nextNumber(ctx, tx, "user")
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO users (id, number, account, name, name_folded, email, email_folded, email_verified, password_hash, disabled, created, updated,
+		display_name, first_name, last_name, description, disabled_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
+		u.ID, number, u.Account, u.Name, identity.Fold(u.Name), u.Email, identity.FoldEmail(u.Email), u.EmailVerified, u.PasswordHash, u.Disabled, Micros(u.Created), Micros(u.Updated),
 		u.Names.Display, u.Names.First, u.Names.Last, u.Names.Description, u.DisabledBy)
 	if err != nil {
 		return err

@@ -3,8 +3,11 @@ package store
 import (
 	"context"
 	"database/sql"
+	"strings"
 
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/project"
 	"github.com/gatehouse-project/gatehouse/internal/page"
 )
@@ -14,12 +17,13 @@ type Projects struct{ DB *DB }
 
 var _ project.Store = Projects{}
 
-const projectColumns = `id, key, name, strict_status, rate_per_hour, created, updated`
+const projectColumns = `id, key, name, strict_status, rate_per_hour, created, updated, number, description, public, restricted, owner`
 
 func scanProject(scan Scan) (project.Project, error) {
 	var p project.Project
 	var rate sql.NullInt64
-	err := scan(&p.ID, &p.Key, &p.Name, &p.StrictStatus, &rate, ScanTime(&p.Created), ScanTime(&p.Updated))
+	err := scan(&p.ID, &p.Key, &p.Name, &p.StrictStatus, &rate, ScanTime(&p.Created), ScanTime(&p.Updated),
+		&p.Number, &p.Description, &p.Public, &p.Restricted, &p.Owner)
 	if rate.Valid {
 		n := int(rate.Int64)
 		p.RatePerHour = &n
@@ -35,19 +39,70 @@ func nullRate(n *int) sql.NullInt64 {
 }
 
 // Insert implements project.Store.
-func (s Projects) Insert(ctx context.Context, p project.Project, e audit.Event) error {
-	err := s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO projects (`+projectColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-			p.ID, p.Key, p.Name, p.StrictStatus, nullRate(p.RatePerHour), Micros(p.Created), Micros(p.Updated))
+func (s Projects) Insert(ctx context.Context, p project.Project, admin access.Binding, e audit.Event) (project.Project, error) {
+	err := s.DB.Write(ctx, func(ctx context.Context, tx Tx) (err error) {
+		if p.Number, err = nextNumber(ctx, tx, "project"); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO projects (`+projectColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+			p.ID, p.Key, p.Name, p.StrictStatus, nullRate(p.RatePerHour), Micros(p.Created), Micros(p.Updated), p.Number, p.Description, p.Public, p.Restricted, p.Owner)
 		if err != nil {
+			return err
+		}
+		if admin.ID != "" {
+			if _, err := insertBinding(ctx, tx, admin); err != nil {
+				return err
+			}
+		}
+		return insertEvents(ctx, tx, e)
+	})
+	if Violates(err, "projects_key_key") || Violates(err, "projects_owner_key") {
+		return project.Project{}, project.ErrKeyTaken
+	}
+	return p, err
+}
+
+// Delete implements project.Store.
+func (s Projects) Delete(ctx context.Context, id string, e audit.Event) error {
+	err := s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
+		n, err := Exec(ctx, tx, `DELETE FROM projects WHERE id = $1`, id)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return project.ErrUnknown
+		}
+		if err := forgetPlace(ctx, tx, access.ProjectKind, id); err != nil {
+			return err
+		}
+		if err := tx.Notify(ctx, "project "+id); err != nil {
 			return err
 		}
 		return insertEvents(ctx, tx, e)
 	})
-	if Violates(err, "projects_key_key") {
-		return project.ErrKeyTaken
+	if ViolatesKind(err, ForeignKey) {
+		return project.ErrNotEmpty
 	}
 	return err
+}
+
+// forgetPlace removes what is held on a project or repository that goes: roles, HTTP tokens, and SSH keys that gave access to nothing else.
+func forgetPlace(ctx context.Context, tx Tx, kind, id string) error {
+	for _, statement := range []string{
+		`DELETE FROM role_bindings WHERE resource_kind = $1 AND resource_id = $2`,
+		`DELETE FROM http_tokens WHERE scope_kind = $1 AND scope_id = $2`,
+		`DELETE FROM ssh_keys WHERE id IN (SELECT key_id FROM ssh_key_grants WHERE resource_kind = $1 AND resource_id = $2)
+			AND NOT EXISTS (SELECT 1 FROM ssh_key_grants o WHERE o.key_id = ssh_keys.id AND NOT (o.resource_kind = $1 AND o.resource_id = $2))`,
+		`DELETE FROM ssh_key_grants WHERE resource_kind = $1 AND resource_id = $2`,
+	} {
+		if _, err := tx.ExecContext(ctx, statement, kind, id); err != nil {
+			return err
+		}
+	}
+	if err := tx.Notify(ctx, "tokens"); err != nil {
+		return err
+	}
+	return tx.Notify(ctx, "sshkeys")
 }
 
 // Change implements project.Store.
@@ -64,8 +119,8 @@ func (s Projects) Change(ctx context.Context, id string, decide func(project.Pro
 		if is, err = decide(was); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE projects SET name = $2, strict_status = $3, rate_per_hour = $4, updated = $5 WHERE id = $1`,
-			id, is.Name, is.StrictStatus, nullRate(is.RatePerHour), Micros(is.Updated))
+		_, err = tx.ExecContext(ctx, `UPDATE projects SET name = $2, strict_status = $3, rate_per_hour = $4, updated = $5, description = $6, public = $7, restricted = $8 WHERE id = $1`,
+			id, is.Name, is.StrictStatus, nullRate(is.RatePerHour), Micros(is.Updated), is.Description, is.Public, is.Restricted)
 		if err != nil {
 			return err
 		}
@@ -114,4 +169,10 @@ func (s Projects) List(ctx context.Context, w page.Window) (page.Page[project.Pr
 		return err
 	})
 	return p, err
+}
+
+// Some implements project.Store.
+func (s Projects) Some(ctx context.Context, name string, all bool, ids []string, w page.Window) (page.Page[project.Project], error) {
+	return readSome(ctx, s.DB, scanProject, `SELECT `+projectColumns+` FROM projects WHERE TRUE`, nil, "", all, ids, w,
+		func(p project.Project) bool { return strings.HasPrefix(identity.Fold(p.Name), identity.Fold(name)) })
 }

@@ -188,7 +188,7 @@ func (h *house) furnish(t *testing.T) {
 	app, plain, err := a.Apps.Create(ctx, as, identity.NewApplication{Account: shop.ID, Name: "ci"})
 	must(t, err)
 	h.ids["ci"], h.ids["cisecret"] = app.ID, plain.Reveal()
-	p, err := a.Projects.Create(ctx, root, "DEMO", "Demo")
+	p, err := a.Projects.Create(ctx, root, project.New{Key: "DEMO", Name: "Demo"})
 	must(t, err)
 	h.pid = p.ID
 }

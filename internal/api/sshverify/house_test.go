@@ -110,9 +110,9 @@ func (h *house) furnish(t *testing.T) {
 	t.Helper()
 	ctx, by := t.Context(), h.owner()
 	var err error
-	h.shop, err = h.dialect.Projects.Create(ctx, by, "SHOP", "Example Shop")
+	h.shop, err = h.dialect.Projects.Create(ctx, by, project.New{Key: "SHOP", Name: "Example Shop"})
 	must(t, err)
-	h.other, err = h.dialect.Projects.Create(ctx, by, "OTHER", "Another one")
+	h.other, err = h.dialect.Projects.Create(ctx, by, project.New{Key: "OTHER", Name: "Another one"})
 	must(t, err)
 	h.key = h.issue(t, h.shop.ID, time.Time{})
 	h.otherKey = h.issue(t, h.other.ID, time.Time{})

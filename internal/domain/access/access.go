@@ -35,8 +35,9 @@ const (
 	Local  PrincipalKind = "local"   // somebody at the command line of the server itself
 	System PrincipalKind = "system"  // Gatehouse by itself: expiry, retention
 
-	Application PrincipalKind = "application" // a program of an account, with a secret of its own
-	Group       PrincipalKind = "group"       // never acts; what it holds, its members hold
+	Application     PrincipalKind = "application" // a program of an account, with a secret of its own
+	Group           PrincipalKind = "group"       // never acts; what it holds, its members hold
+	ServiceIdentity PrincipalKind = "service"     // a token or key of one project or repository, which acts for nobody but itself
 )
 
 // Caller is a principal as one request presents it. The zero Caller may do nothing.
@@ -66,9 +67,9 @@ func SystemCaller(now time.Time) Caller {
 	return Caller{Principal: Principal{Kind: System, Name: "gatehouse"}, Method: "system", At: now, Scopes: []Action{"*"}, Door: "system"}
 }
 
-// NobodyAt is a caller that has not proved who it is: for the audit of refusals.
+// NobodyAt is a caller that has not proved who it is: for the audit of refusals, and for what anybody may read.
 func NobodyAt(address netip.Addr, door string, now time.Time) Caller {
-	return Caller{Principal: Principal{Kind: Nobody}, At: now, Address: address, Door: door}
+	return Caller{Principal: Principal{Kind: Nobody}, At: now, Scopes: readable, Address: address, Door: door}
 }
 
 // Event returns an audit event of something that this caller did.
@@ -124,11 +125,19 @@ const (
 
 	TokenIssue  Action = "token.issue"
 	TokenRead   Action = "token.read"
+	TokenUpdate Action = "token.update"
 	TokenRevoke Action = "token.revoke"
 
 	ProjectCreate Action = "project.create"
 	ProjectRead   Action = "project.read"
 	ProjectUpdate Action = "project.update"
+	ProjectDelete Action = "project.delete"
+
+	RepoCreate Action = "repo.create" // in a project
+	RepoRead   Action = "repo.read"   // see, clone and fetch
+	RepoWrite  Action = "repo.write"  // push
+	RepoUpdate Action = "repo.update" // change what it is called and who may see it
+	RepoDelete Action = "repo.delete"
 
 	UserCreate   Action = "user.create"
 	UserRead     Action = "user.read"
@@ -210,6 +219,7 @@ const (
 	ApplicationKind = "application"
 	GroupKind       = "group"
 	SessionKind     = "session"
+	RepoKind        = "repo"
 )
 
 // Resource is what is acted on, with what it belongs to.
@@ -217,6 +227,9 @@ type Resource struct {
 	Kind    string
 	ID      string
 	Parents []Resource // nearest first; the installation is implied
+
+	Open     bool // anybody may read it
+	Reserved bool // what is more than reading and writing is for administrators of what it belongs to
 }
 
 // Installation is the whole of Gatehouse.
@@ -224,6 +237,9 @@ var Installation = Resource{Kind: InstallationKind}
 
 // Project is one project.
 func Project(id string) Resource { return Resource{Kind: ProjectKind, ID: id} }
+
+// Repo is one repository of a project.
+func Repo(project, id string) Resource { return Within(project, RepoKind, id) }
 
 // Within is a resource that belongs to a project.
 func Within(project, kind, id string) Resource {
@@ -284,6 +300,11 @@ type Binding struct {
 type Store interface {
 	// BindingsOf returns the bindings of a subject; none is no error.
 	BindingsOf(ctx context.Context, of Subject) ([]Binding, error)
+	// BindingsOn returns who holds what on the resource itself, in the order in which it was given.
+	BindingsOn(ctx context.Context, on Resource) ([]Binding, error)
+	// SetRole makes b the only binding of its subject on its resource, or removes them all where its role is "", and records e, unless check, which is handed
+	// what the subject holds there, returns an error: all or nothing. Where nothing changes nothing is recorded.
+	SetRole(ctx context.Context, b Binding, check func(held []Role) error, e audit.Event) error
 	// Grant adds b and records e, both or neither. An equal binding is kept as it is, with no second event.
 	Grant(ctx context.Context, b Binding, e audit.Event) error
 	// Revoke removes the binding and records e, both or neither. It reports fault.NotFound when there is none.
@@ -324,12 +345,15 @@ func (s *Service) Decide(ctx context.Context, by Caller, do Action, on Resource)
 	if by.Limit.Kind != "" && !on.inside(by.Limit) {
 		return refuse(append(why, "it is limited to "+by.Limit.String()+", and "+on.String()+" lies outside")...), nil
 	}
+	if on.Open && slices.Contains(readable, do) {
+		return Decision{true, append(why, "anybody may read "+on.String())}, nil
+	}
 	switch by.Kind {
 	case Local, System:
 		return Decision{true, append(why, "whoever runs the server may do all of it")}, nil
-	case APIKey:
+	case APIKey, ServiceIdentity:
 		if by.Limit.Kind == "" {
-			return refuse(append(why, "an API key without a project may do nothing")...), nil
+			return refuse(append(why, "a key without a place of its own may do nothing")...), nil
 		}
 		return Decision{true, append(why, on.String()+" lies inside "+by.Limit.String())}, nil
 	case User, Application:
@@ -346,6 +370,12 @@ func (s *Service) Decide(ctx context.Context, by Caller, do Action, on Resource)
 	}
 }
 
+// readable is what anybody may do with an Open resource, unreserved what roles on a Reserved one still give.
+var (
+	readable   = []Action{ProjectRead, RepoRead}
+	unreserved = []Action{RepoRead, RepoWrite}
+)
+
 // decideByBindings looks for a role on the resource, on what it belongs to, or on the installation.
 func (s *Service) decideByBindings(ctx context.Context, by Caller, do Action, on Resource, why []string) (Decision, error) {
 	bindings, err := s.Store.BindingsOf(ctx, Subject{by.Kind, by.ID})
@@ -353,6 +383,10 @@ func (s *Service) decideByBindings(ctx context.Context, by Caller, do Action, on
 		return refuse("the role bindings could not be read"), err
 	}
 	for _, at := range on.chain() {
+		if on.Reserved && at.is(on) && !slices.Contains(unreserved, do) {
+			why = append(why, "settings of "+on.String()+" are reserved")
+			continue
+		}
 		for _, b := range bindings {
 			if b.Resource.is(at) && b.Role.Allows(do) {
 				return Decision{true, append(why, "role "+string(b.Role)+" on "+at.String()+" allows "+string(do))}, nil

@@ -45,6 +45,35 @@ func (m *memory) Grant(_ context.Context, b access.Binding, e audit.Event) error
 	return nil
 }
 
+func (m *memory) BindingsOn(_ context.Context, on access.Resource) (all []access.Binding, _ error) {
+	for _, b := range m.bindings {
+		if b.Resource.Kind == on.Kind && b.Resource.ID == on.ID {
+			all = append(all, b)
+		}
+	}
+	return all, nil
+}
+
+func (m *memory) SetRole(_ context.Context, b access.Binding, check func([]access.Role) error, e audit.Event) error {
+	same := func(x access.Binding) bool {
+		return x.Subject == b.Subject && x.Resource.Kind == b.Resource.Kind && x.Resource.ID == b.Resource.ID
+	}
+	var held []access.Role
+	for _, x := range m.bindings {
+		if same(x) {
+			held = append(held, x.Role)
+		}
+	}
+	if err := check(held); err != nil {
+		return err
+	}
+	m.bindings = slices.DeleteFunc(m.bindings, same)
+	if b.Role != "" {
+		m.bindings = append(m.bindings, b)
+	}
+	m.events = append(m.events, e)
+	return nil
+}
 func (m *memory) Revoke(context.Context, access.Binding, audit.Event) error { return nil }
 
 var now = time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC)

@@ -11,8 +11,9 @@ import (
 // known are all actions there are.
 var known = []Action{
 	KeyproofCreate, KeyproofRead, KeyproofUpdate, KeyproofComplete, KeyproofDelete, KeyproofWebhook, KeyproofAttempt, KeyproofExpire,
-	AuthInfo, TokenIssue, TokenRead, TokenRevoke,
-	ProjectCreate, ProjectRead, ProjectUpdate,
+	AuthInfo, TokenIssue, TokenRead, TokenUpdate, TokenRevoke,
+	ProjectCreate, ProjectRead, ProjectUpdate, ProjectDelete,
+	RepoCreate, RepoRead, RepoWrite, RepoUpdate, RepoDelete,
 	UserCreate, UserRead, UserUpdate, UserPassword, UserRename,
 	AccessGrant, AccessRevoke, AccessExplain,
 	DeliveryRead, DeliveryResend,
@@ -31,7 +32,7 @@ var known = []Action{
 func Actions() []Action { return slices.Clone(known) }
 
 // kinds are what can be acted on.
-var kinds = []string{InstallationKind, AccountKind, UserKind, GroupKind, ApplicationKind, SessionKind, ProjectKind, "provider", "delivery"}
+var kinds = []string{InstallationKind, AccountKind, UserKind, GroupKind, ApplicationKind, SessionKind, ProjectKind, RepoKind, "provider", "delivery"}
 
 // Explain answers whether a subject may do the action on the resource, and why: what Decide says of a caller who has signed in as them, and whether
 // anybody can. Everybody may ask about themselves, and is answered for the very session that asks; others need a right. An action or a kind of resource that does not exist is an

@@ -22,9 +22,13 @@ const (
 	AccountMember        = Role(identity.Ordinary)      // belong to it
 	AccountAdministrator = Role(identity.Administrator) // manage its members, groups and applications
 
-	ProjectReader Role = "project.read"  // on a project: see
-	ProjectWriter Role = "project.write" // use: create and end proofs
-	ProjectAdmin  Role = "project.admin" // manage: keys, settings, members
+	ProjectReader Role = "project.read"  // on a project: see, and clone its repositories
+	ProjectWriter Role = "project.write" // use: create and end proofs, push
+	ProjectAdmin  Role = "project.admin" // manage: keys, settings, members, repositories
+
+	RepoReader Role = "repo.read"  // on a repository: see and clone
+	RepoWriter Role = "repo.write" // push
+	RepoAdmin  Role = "repo.admin" // manage: keys, settings, who may what
 )
 
 // grants is the one table from role to resource kind and actions. A role includes those listed before
@@ -37,7 +41,7 @@ var grants = []struct {
 	{Licensed, InstallationKind, nil},
 	{ProjectCreator, InstallationKind, []Action{ProjectCreate}},
 	{Admin, InstallationKind, []Action{
-		UserCreate, UserRead, UserUpdate, UserRename, "project.*", "keyproof.*", "token.*", "webhook.*", AccessGrant, AccessRevoke, AccessExplain,
+		UserCreate, UserRead, UserUpdate, UserRename, "project.*", "repo.*", "keyproof.*", "token.*", "webhook.*", AccessGrant, AccessRevoke, AccessExplain,
 		"account.*", "group.*", "application.*", SessionRead, SessionEnd, GuardUnlock, ProviderRead, ProviderTest, ProviderLink, ProviderUnlink, FactorReset, FactorImport,
 		"sso.*", "basicauth.*", "sshkey.*",
 	}},
@@ -47,9 +51,13 @@ var grants = []struct {
 	{AccountMember, AccountKind, nil},
 	{AccountAdministrator, AccountKind, []Action{AccountUpdate, AccountMembers, "group.*", "application.*", FactorReset}},
 
-	{ProjectReader, ProjectKind, []Action{ProjectRead, KeyproofRead}},
-	{ProjectWriter, ProjectKind, []Action{"keyproof.*"}},
-	{ProjectAdmin, ProjectKind, []Action{ProjectUpdate, "token.*", "webhook.*", SSHKeyGrant, AccessGrant, AccessRevoke}},
+	{ProjectReader, ProjectKind, []Action{ProjectRead, KeyproofRead, RepoRead}},
+	{ProjectWriter, ProjectKind, []Action{"keyproof.*", RepoWrite}},
+	{ProjectAdmin, ProjectKind, []Action{ProjectUpdate, ProjectDelete, "repo.*", "token.*", "webhook.*", SSHKeyGrant, AccessGrant, AccessRevoke}},
+
+	{RepoReader, RepoKind, []Action{RepoRead}},
+	{RepoWriter, RepoKind, []Action{RepoWrite}},
+	{RepoAdmin, RepoKind, []Action{RepoUpdate, RepoDelete, "token.*", SSHKeyGrant, AccessGrant, AccessRevoke}},
 }
 
 // Holds reports whether a subject has the role on the resource itself, or one that includes it.

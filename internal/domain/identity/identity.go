@@ -48,9 +48,11 @@ type User struct {
 	Created       time.Time
 	Updated       time.Time
 	LastLogin     time.Time // zero is never; written by the store with each new session
-	Names         Names     // what people are called, for people
-	DisabledBy    string    // the provider whose re-check disabled the user; empty where a person did
-	AccountShut   bool      // the home account is disabled; read with the user, never written
+
+	Number      int64  // for wires that know it by an integer; the store gives it, and never twice
+	Names       Names  // what people are called, for people
+	DisabledBy  string // the provider whose re-check disabled the user; empty where a person did
+	AccountShut bool   // the home account is disabled; read with the user, never written
 }
 
 // Names are what a user is called, for other people. Nothing is decided by them; each may be empty.

@@ -1,11 +1,13 @@
 // Package project keeps projects: what API keys, proofs and their limits belong to.
 //
 // A project has a key, upper case and unique, by which people name it, and an id by which everything
-// else does. Who may not see a project is told that there is none.
+// else does. Who may not see a project is told that there is none. Everybody may have one personal project, whose key is ~NAME: it
+// is made when it is first needed.
 package project
 
 import (
 	"context"
+	"errors"
 	"regexp"
 	"strings"
 	"sync"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
 	"github.com/gatehouse-project/gatehouse/internal/page"
 )
@@ -25,8 +28,13 @@ type Project struct {
 	Key  string // upper case, unique in the installation, never changed
 	Name string
 	Settings
-	Created time.Time
-	Updated time.Time
+	Description string
+	Public      bool   // anybody may read it and its repositories
+	Restricted  bool   // only its administrators change its repositories' settings
+	Owner       string // id of the user whose personal project it is; empty for every other
+	Number      int64  // for wires that know it by an integer; the store gives it, and never twice
+	Created     time.Time
+	Updated     time.Time
 }
 
 // Settings are what a project's administrator may turn.
@@ -43,21 +51,34 @@ func (s Settings) Rate(fallback int) int {
 	return *s.RatePerHour
 }
 
+// Resource is the project as rights are asked for it.
+func (p Project) Resource() access.Resource {
+	return access.Resource{Kind: access.ProjectKind, ID: p.ID, Open: p.Public}
+}
+
+// Personal reports whether it is somebody's own.
+func (p Project) Personal() bool { return p.Owner != "" }
+
 const (
-	maxName = 255 // characters
-	maxRate = 1_000_000
+	maxName        = 255 // characters
+	maxDescription = 1024
+	maxRate        = 1_000_000
 )
 
 // The faults of this room.
 var (
 	ErrUnknown  = fault.New(fault.NotFound, "project not found")
 	ErrKeyTaken = fault.New(fault.Conflict, "a project with that key exists")
+	ErrNotEmpty = fault.New(fault.Conflict, "the project still has repositories or key proofs; remove those first")
 )
 
 // Store keeps projects.
 type Store interface {
-	// Insert adds p and records e, both or neither. It reports ErrKeyTaken.
-	Insert(ctx context.Context, p Project, e audit.Event) error
+	// Insert adds p, gives it the next number, gives admin, where it is not zero, to its subject, and records e, all or nothing. It returns p as it is. It
+	// reports ErrKeyTaken.
+	Insert(ctx context.Context, p Project, admin access.Binding, e audit.Event) (Project, error)
+	// Delete removes the project with its keys, its bindings and the tokens for it, records e and tells all nodes, all or nothing. It reports ErrUnknown and ErrNotEmpty.
+	Delete(ctx context.Context, id string, e audit.Event) error
 	// Change loads the project, hands it to decide and stores what that returns together with e, all
 	// or nothing. decide may run more than once. It reports ErrUnknown.
 	Change(ctx context.Context, id string, decide func(Project) (Project, error), e audit.Event) (Project, error)
@@ -67,6 +88,8 @@ type Store interface {
 	ByKey(ctx context.Context, key string) (Project, error)
 	// List returns projects in the order of their keys.
 	List(ctx context.Context, w page.Window) (page.Page[Project], error)
+	// Some returns, by number, projects whose name begins with a text in any case: all, or those that are public or among ids.
+	Some(ctx context.Context, name string, all bool, ids []string, w page.Window) (page.Page[Project], error)
 }
 
 // Service makes, finds and changes projects.
@@ -85,12 +108,12 @@ type Service struct {
 // FoldKey returns the form in which a key is stored.
 func FoldKey(key string) string { return strings.ToUpper(key) }
 
-var keyPattern = regexp.MustCompile(`^[A-Z][A-Z0-9_]{0,127}$`)
+var keyPattern = regexp.MustCompile(`^[A-Z][A-Z0-9_-]{0,127}$`)
 
 // CheckKey returns why a project cannot have the key, or nil.
 func CheckKey(key string) error {
 	if !isASCII(key) || !keyPattern.MatchString(FoldKey(key)) {
-		return fault.New(fault.Invalid, "a project key begins with a letter and holds up to 128 letters, digits and underscores")
+		return fault.New(fault.Invalid, "a project key begins with a letter and holds up to 128 letters, digits, underscores and hyphens")
 	}
 	return nil
 }
@@ -100,6 +123,24 @@ func isASCII(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII })
 }
 
+// check returns why a project cannot be kept so, or nil.
+func (p Project) check() error {
+	if err := checkName(p.Name); err != nil {
+		return err
+	}
+	if !utf8.ValidString(p.Description) || utf8.RuneCountInString(p.Description) > maxDescription || strings.ContainsRune(p.Description, 0) {
+		return fault.Fields("a project's description has at most 1024 characters", fault.Field{Path: "description", Message: "at most 1024 characters"})
+	}
+	return p.checkSettings()
+}
+
+func (s Settings) checkSettings() error {
+	if s.RatePerHour != nil && (*s.RatePerHour < 0 || *s.RatePerHour > maxRate) {
+		return fault.Newf(fault.Invalid, "requests per hour lie between 0 and %d", maxRate)
+	}
+	return nil
+}
+
 func checkName(name string) error {
 	if n := utf8.RuneCountInString(name); n < 1 || n > maxName || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
 		return fault.Newf(fault.Invalid, "a project name has 1 to %d characters and no control characters", maxName)
@@ -107,26 +148,41 @@ func checkName(name string) error {
 	return nil
 }
 
-// Create makes a project with default settings.
-func (s *Service) Create(ctx context.Context, by access.Caller, key, name string) (Project, error) {
-	id := s.NewID()
+// New is what a project is made from.
+type New struct {
+	Key, Name   string // without a name the key is one
+	Description string
+	Public      bool
+}
+
+// Create makes a project with default settings. A person who makes one is its administrator.
+func (s *Service) Create(ctx context.Context, by access.Caller, in New) (Project, error) {
 	if err := s.Access.Require(ctx, by, access.ProjectCreate, access.Installation); err != nil {
 		return Project{}, err
 	}
-	if err := CheckKey(key); err != nil {
+	if err := CheckKey(in.Key); err != nil {
 		return Project{}, err
 	}
-	if err := checkName(name); err != nil {
+	if in.Name == "" {
+		in.Name = in.Key
+	}
+	return s.make(ctx, by, Project{Key: FoldKey(in.Key), Name: in.Name, Description: in.Description, Public: in.Public}, by.ID)
+}
+
+// make adds a project whose administrator is a user, where admin is the id of one.
+func (s *Service) make(ctx context.Context, by access.Caller, p Project, admin string) (Project, error) {
+	if err := p.check(); err != nil {
 		return Project{}, err
 	}
-	now := s.Now()
-	p := Project{ID: id, Key: FoldKey(key), Name: name, Created: now, Updated: now}
-	e := by.Event(now, access.ProjectCreate, access.Project(id), audit.Done)
+	p.ID, p.Created = s.NewID(), s.Now()
+	p.Updated = p.Created
+	e := by.Event(p.Created, access.ProjectCreate, p.Resource(), audit.Done)
 	e.Object.Name = p.Key
-	if err := s.Store.Insert(ctx, p, e); err != nil {
-		return Project{}, err
+	binding := access.Binding{}
+	if by.Kind == access.User {
+		binding = access.Binding{ID: s.NewID(), Subject: access.Subject{Kind: access.User, ID: admin}, Role: access.ProjectAdmin, Resource: p.Resource(), Created: p.Created}
 	}
-	return p, nil
+	return s.Store.Insert(ctx, p, binding, e)
 }
 
 // ByID finds a project. It reports ErrUnknown also to who may not read it.
@@ -134,16 +190,33 @@ func (s *Service) ByID(ctx context.Context, by access.Caller, id string) (Projec
 	return s.visible(ctx, by)(s.Store.ByID(ctx, id))
 }
 
-// ByKey finds a project by its key in any case. It reports ErrUnknown also to who may not read it.
+// ByKey finds a project by its key in any case; the caller's own personal one is made where it is not there yet. It reports ErrUnknown also to who may not read it.
 func (s *Service) ByKey(ctx context.Context, by access.Caller, key string) (Project, error) {
-	return s.visible(ctx, by)(s.Store.ByKey(ctx, FoldKey(key)))
+	p, err := s.Find(ctx, by, key)
+	return s.visible(ctx, by)(p, err)
 }
+
+// Find is ByKey for rooms that ask for rights themselves: it hides nothing.
+func (s *Service) Find(ctx context.Context, by access.Caller, key string) (Project, error) {
+	p, err := s.Store.ByKey(ctx, FoldKey(key))
+	if !errors.Is(err, ErrUnknown) || by.Kind != access.User || FoldKey(key) != personalKey(by.Name) {
+		return p, err
+	}
+	p, err = s.make(ctx, by, Project{Key: personalKey(by.Name), Name: by.Name, Owner: by.ID}, by.ID)
+	if errors.Is(err, ErrKeyTaken) { // another request was first
+		return s.Store.ByKey(ctx, FoldKey(key))
+	}
+	return p, err
+}
+
+// personalKey is the key of a user's personal project. Users keep their names.
+func personalKey(name string) string { return FoldKey("~" + identity.Fold(name)) }
 
 // visible hides a project from who may not read it.
 func (s *Service) visible(ctx context.Context, by access.Caller) func(Project, error) (Project, error) {
 	return func(p Project, err error) (Project, error) {
 		if err == nil {
-			err = s.Access.Require(ctx, by, access.ProjectRead, access.Project(p.ID))
+			err = s.Access.Require(ctx, by, access.ProjectRead, p.Resource())
 		}
 		if fault.Is(err, fault.Denied) {
 			err = ErrUnknown
@@ -163,10 +236,38 @@ func (s *Service) List(ctx context.Context, by access.Caller, w page.Window) (pa
 	return s.Store.List(ctx, w)
 }
 
+// Visible returns, by number, the projects that the caller may read and whose name begins with a text in any case.
+func (s *Service) Visible(ctx context.Context, by access.Caller, name string, w page.Window) (page.Page[Project], error) {
+	all, ids, err := s.Access.Reach(ctx, by, access.ProjectRead, access.ProjectKind)
+	if err != nil {
+		return page.Page[Project]{}, err
+	}
+	return s.Store.Some(ctx, name, all, ids, w)
+}
+
+// Delete removes a project that holds nothing any more. It reports ErrUnknown also to who may not read it, and ErrNotEmpty.
+func (s *Service) Delete(ctx context.Context, by access.Caller, id string) error {
+	p, err := s.ByID(ctx, by, id)
+	if err != nil {
+		return err
+	}
+	if err := s.Access.Require(ctx, by, access.ProjectDelete, p.Resource()); err != nil {
+		return err
+	}
+	e := by.Event(s.Now(), access.ProjectDelete, p.Resource(), audit.Done)
+	e.Object.Name = p.Key
+	err = s.Store.Delete(ctx, id, e)
+	s.Forget(id)
+	return err
+}
+
 // Change is what an update alters; nil keeps what is there.
 type Change struct {
-	Name     *string
-	Settings *Settings
+	Name        *string
+	Description *string
+	Public      *bool
+	Restricted  *bool
+	Settings    *Settings
 }
 
 // Update changes a project. It reports ErrUnknown also to who may not read it.
@@ -177,35 +278,26 @@ func (s *Service) Update(ctx context.Context, by access.Caller, id string, in Ch
 	if err := s.Access.Require(ctx, by, access.ProjectUpdate, access.Project(id)); err != nil {
 		return Project{}, err
 	}
-	if err := in.check(); err != nil {
-		return Project{}, err
-	}
 	now := s.Now()
 	p, err := s.Store.Change(ctx, id, func(p Project) (Project, error) {
 		if in.Name != nil {
 			p.Name = *in.Name
 		}
+		if in.Description != nil {
+			p.Description = *in.Description
+		}
+		if in.Public != nil {
+			p.Public = *in.Public
+		}
+		if in.Restricted != nil {
+			p.Restricted = *in.Restricted
+		}
 		if in.Settings != nil {
 			p.Settings = *in.Settings
 		}
 		p.Updated = now
-		return p, nil
+		return p, p.check()
 	}, by.Event(now, access.ProjectUpdate, access.Project(id), audit.Done))
 	s.Forget(id)
 	return p, err
-}
-
-func (c Change) check() error {
-	if c.Name != nil {
-		if err := checkName(*c.Name); err != nil {
-			return err
-		}
-	}
-	if c.Settings == nil || c.Settings.RatePerHour == nil {
-		return nil
-	}
-	if rate := *c.Settings.RatePerHour; rate < 0 || rate > maxRate {
-		return fault.Newf(fault.Invalid, "requests per hour lie between 0 and %d", maxRate)
-	}
-	return nil
 }

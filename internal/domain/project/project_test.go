@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,18 +23,41 @@ type memory struct {
 	projects []project.Project
 	events   []audit.Event
 	bindings map[string][]access.Binding
+	full     string // id of a project that holds something
 	reads    int
 	onRead   func()
 }
 
-func (m *memory) Insert(_ context.Context, p project.Project, e audit.Event) error {
+func (m *memory) Insert(_ context.Context, p project.Project, admin access.Binding, e audit.Event) (project.Project, error) {
 	for _, other := range m.projects {
 		if other.Key == p.Key {
-			return project.ErrKeyTaken
+			return project.Project{}, project.ErrKeyTaken
 		}
 	}
+	p.Number = int64(len(m.projects) + 1)
 	m.projects, m.events = append(m.projects, p), append(m.events, e)
+	if admin.ID != "" {
+		m.bindings[admin.Subject.ID] = append(m.bindings[admin.Subject.ID], admin)
+	}
+	return p, nil
+}
+
+func (m *memory) Delete(_ context.Context, id string, e audit.Event) error {
+	if id == m.full {
+		return project.ErrNotEmpty
+	}
+	m.projects, m.events = slices.DeleteFunc(m.projects, func(p project.Project) bool { return p.ID == id }), append(m.events, e)
 	return nil
+}
+
+func (m *memory) Some(_ context.Context, name string, all bool, ids []string, w page.Window) (page.Page[project.Project], error) {
+	p := page.Page[project.Project]{Window: w}
+	for _, one := range m.projects {
+		if strings.HasPrefix(one.Name, name) && (all || one.Public || slices.Contains(ids, one.ID)) {
+			p.Items = append(p.Items, one)
+		}
+	}
+	return p, nil
 }
 
 func (m *memory) Change(_ context.Context, id string, decide func(project.Project) (project.Project, error), e audit.Event) (project.Project, error) {
@@ -79,6 +103,14 @@ func (m *memory) List(_ context.Context, w page.Window) (page.Page[project.Proje
 func (m *memory) BindingsOf(_ context.Context, of access.Subject) ([]access.Binding, error) {
 	return m.bindings[of.ID], nil
 }
+
+func (m *memory) BindingsOn(context.Context, access.Resource) ([]access.Binding, error) {
+	return nil, nil
+}
+
+func (m *memory) SetRole(context.Context, access.Binding, func([]access.Role) error, audit.Event) error {
+	return nil
+}
 func (m *memory) Grant(context.Context, access.Binding, audit.Event) error  { return nil }
 func (m *memory) Revoke(context.Context, access.Binding, audit.Event) error { return nil }
 
@@ -109,7 +141,7 @@ func (w *world) user(id string, role access.Role, on access.Resource) access.Cal
 
 func (w *world) create(t *testing.T, key string) project.Project {
 	t.Helper()
-	p, err := w.Create(context.Background(), w.admin, key, "Shop")
+	p, err := w.Create(context.Background(), w.admin, project.New{Key: key, Name: "Shop"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,20 +166,20 @@ func TestCreate(t *testing.T) {
 		t.Parallel()
 		w := newWorld()
 		w.create(t, "SHOP")
-		if _, err := w.Create(ctx, w.admin, "shop", "Shop"); !errors.Is(err, project.ErrKeyTaken) {
+		if _, err := w.Create(ctx, w.admin, project.New{Key: "shop", Name: "Shop"}); !errors.Is(err, project.ErrKeyTaken) {
 			t.Error(err)
 		}
 	})
 	t.Run("refuses_bad_keys_and_names", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld()
-		for _, key := range []string{"", "1A", "_A", "A-B", "A B", "A/B", "ı", "Aß", "A\n", strings.Repeat("A", 129)} {
-			if _, err := w.Create(ctx, w.admin, key, "Shop"); !fault.Is(err, fault.Invalid) {
+		for _, key := range []string{"", "1A", "_A", "-A", "A B", "A/B", "ı", "Aß", "A\n", strings.Repeat("A", 129)} {
+			if _, err := w.Create(ctx, w.admin, project.New{Key: key, Name: "Shop"}); !fault.Is(err, fault.Invalid) {
 				t.Errorf("key %q: %v", key, err)
 			}
 		}
-		for _, name := range []string{"", "a\x1bb", "a\nb", "\xff", strings.Repeat("a", 256)} {
-			if _, err := w.Create(ctx, w.admin, "SHOP", name); !fault.Is(err, fault.Invalid) {
+		for _, name := range []string{"a\x1bb", "a\nb", "\xff", strings.Repeat("a", 256)} {
+			if _, err := w.Create(ctx, w.admin, project.New{Key: "SHOP", Name: name}); !fault.Is(err, fault.Invalid) {
 				t.Errorf("name %q: %v", name, err)
 			}
 		}
@@ -155,10 +187,10 @@ func TestCreate(t *testing.T) {
 	t.Run("asks_for_the_right_to_create", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld()
-		if _, err := w.Create(ctx, w.user("ana", access.Licensed, access.Installation), "SHOP", "Shop"); !fault.Is(err, fault.Denied) {
+		if _, err := w.Create(ctx, w.user("ana", access.Licensed, access.Installation), project.New{Key: "SHOP", Name: "Shop"}); !fault.Is(err, fault.Denied) {
 			t.Error(err)
 		}
-		if _, err := w.Create(ctx, w.user("bob", access.ProjectCreator, access.Installation), "SHOP", "Shop"); err != nil {
+		if _, err := w.Create(ctx, w.user("bob", access.ProjectCreator, access.Installation), project.New{Key: "SHOP", Name: "Shop"}); err != nil {
 			t.Error(err)
 		}
 	})

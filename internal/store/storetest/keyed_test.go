@@ -79,7 +79,8 @@ func TestKeyed_listings(t *testing.T) {
 
 		projects := store.Projects{DB: db}
 		for _, key := range []string{"BB", "A_1", "CC"} {
-			must(t, projects.Insert(ctx, project.Project{ID: newID(), Key: key, Name: key, Created: start, Updated: start}, event()))
+			_, err := projects.Insert(ctx, project.Project{ID: newID(), Key: key, Name: key, Created: start, Updated: start}, access.Binding{}, event())
+			must(t, err)
 		}
 		keyOf := func(p project.Project) string { return p.Key }
 		byOffset, err := projects.List(ctx, page.Of(0, 100))

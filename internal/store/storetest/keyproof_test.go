@@ -31,7 +31,7 @@ func newID() string { return uuid.Must(uuid.NewV7()).String() }
 func addProject(t testing.TB, db *store.DB, id string) {
 	t.Helper()
 	err := db.Write(t.Context(), func(ctx context.Context, tx store.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO projects (id, key, name, strict_status, created, updated) VALUES ($1, $1, $1, FALSE, 0, 0)`, id)
+		_, err := tx.ExecContext(ctx, `INSERT INTO projects (id, number, key, name, strict_status, created, updated) SELECT $1, COUNT(*) + 1, $1, $1, FALSE, 0, 0 FROM projects`, id)
 		return err
 	})
 	if err != nil {
