@@ -45,7 +45,7 @@ var ErrNotValid = fault.New(fault.NotFound, "This code is not valid (any more). 
 // Begin looks up the session of an identifier for a connection. It writes nothing: a connection that
 // never asks to authenticate leaves no trace. End must be called when the connection has ended.
 func (s *Service) Begin(ctx context.Context, identifier string, from Peer) (*Attempt, error) {
-	state, err := s.Store.ByIdentifier(ctx, identifier)
+	state, err := s.byIdentifier(ctx, identifier)
 	if fault.Is(err, fault.NotFound) {
 		return nil, ErrNotValid
 	}
@@ -53,7 +53,7 @@ func (s *Service) Begin(ctx context.Context, identifier string, from Peer) (*Att
 		return nil, err
 	}
 	if state.Session.Due(s.Now()) {
-		if _, err := s.expire(ctx, state.Session.ID); err != nil && !fault.Is(err, fault.NotFound) {
+		if _, err := s.expire(ctx, state.Session); err != nil && !fault.Is(err, fault.NotFound) {
 			return nil, err
 		}
 		return nil, ErrNotValid
@@ -101,6 +101,9 @@ func (a *Attempt) Connected(ctx context.Context) {
 
 // record writes the connection by itself.
 func (a *Attempt) record(ctx context.Context) error {
+	if a.state.Session.OnFile != "" {
+		return nil // the audit event of the attempt says who came; nobody lists connections to a key on file
+	}
 	ctx, cancel := context.WithTimeout(ctx, a.service.CommitWait)
 	defer cancel()
 	f := firing{session: a.state.Session, to: a.state.Webhooks}
@@ -245,7 +248,7 @@ func (a *Attempt) commit(ctx context.Context, end End) (judgement, error) {
 	}
 	a.brought.end, a.brought.confirm = end, a.state.Session.MustConfirm
 	var j judgement
-	_, err := a.service.write(ctx, a.state.Session.ID, func(now State) (Change, error) {
+	_, err := a.service.write(ctx, a.state.Session, func(now State) (Change, error) {
 		at := a.service.Now()
 		j = judge(now.Session, a.brought, at, a.service.NewID)
 		return a.change(now, j, at)
@@ -289,6 +292,7 @@ func (a *Attempt) change(was State, j judgement, at time.Time) (Change, error) {
 	default:
 		c.Session = &j.session
 		a.fire(&f, j, at)
+		a.provesOnFile(&c, j, at)
 	}
 	var err error
 	c.Deliveries, err = f.deliveries(a.service.Webhooks)
@@ -337,7 +341,7 @@ func (a *Attempt) event(j judgement, at time.Time) audit.Event {
 		outcome, reason = audit.Refused, string(j.verdict)
 	}
 	session := a.state.Session
-	e := a.peer.Caller.Event(at, access.KeyproofAttempt, access.Within(session.Project, session.Kind.Entity(), session.ID), outcome)
+	e := a.peer.Caller.Event(at, access.KeyproofAttempt, session.resource(), outcome)
 	e.Reason = reason
 	var prints []string
 	for _, k := range a.Brought() {

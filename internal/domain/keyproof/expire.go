@@ -39,7 +39,7 @@ func (s *Service) expireDue(ctx context.Context) {
 		}
 		failed := 0
 		for _, id := range ids {
-			if _, err := s.expire(ctx, id); err != nil && !fault.Is(err, fault.NotFound) && ctx.Err() == nil {
+			if _, err := s.expire(ctx, Session{ID: id}); err != nil && !fault.Is(err, fault.NotFound) && ctx.Err() == nil {
 				s.OnError("expire session", err)
 				failed++ // one that cannot be expired does not keep the others waiting
 			}
@@ -51,6 +51,11 @@ func (s *Service) expireDue(ctx context.Context) {
 }
 
 func (s *Service) purge(ctx context.Context, now time.Time) {
+	if s.OnFile != nil {
+		if err := s.OnFile.Purge(ctx, now.Add(-s.KeepFor)); err != nil {
+			s.OnError("purge proofs of keys on file", err)
+		}
+	}
 	const batch = 1000
 	for ctx.Err() == nil {
 		e := access.SystemCaller(now).Event(now, "keyproof.purge", access.Installation, audit.Done)
@@ -66,9 +71,9 @@ func (s *Service) purge(ctx context.Context, now time.Time) {
 }
 
 // expire ends a session whose time is up. Whoever comes second finds it ended and fires nothing.
-func (s *Service) expire(ctx context.Context, id string) (Session, error) {
+func (s *Service) expire(ctx context.Context, of Session) (Session, error) {
 	fired := false
-	session, err := s.write(ctx, id, func(was State) (Change, error) {
+	session, err := s.write(ctx, of, func(was State) (Change, error) {
 		fired = was.Session.Due(s.Now())
 		if !fired {
 			return Change{}, nil

@@ -89,6 +89,9 @@ type Session struct {
 	Expires  time.Time // zero is never
 	Keys     []Key     // verify: in input order
 	Strict   bool      // the project's strict_status, as it is now
+
+	OnFile string // id of the key on file that this proves, which has no project; "" of every other session
+	Owner  string // user whose key that is; "" of an access key
 }
 
 // Key is a listed key of a verify session.
@@ -241,6 +244,7 @@ type Change struct {
 	NewConnection bool
 	Deliveries    []webhook.Delivery
 	Events        []audit.Event
+	Proven        time.Time // when the key on file was proven by it; zero where it was not
 }
 
 // Filter selects sessions of a project.

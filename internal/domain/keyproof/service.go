@@ -20,6 +20,8 @@ type Service struct {
 	Access   *access.Service
 	Projects *project.Service
 	Webhooks *webhook.Service
+	Keys     *sshkey.Service // keys on file
+	OnFile   OnFileStore     // and their proofs
 	Now      func() time.Time
 	NewID    func() string
 
@@ -29,6 +31,7 @@ type Service struct {
 	CommitWait time.Duration // how long the end of an attempt may wait for the store
 	SweepEvery time.Duration // how often overdue sessions are expired; 5 s by default
 	KeepFor    time.Duration // how long ended sessions are kept; 90 days by default
+	OnFileTime time.Duration // how long the proof of a key on file may take; 15 minutes by default
 
 	Observe func(Event)                   // hears of proofs, attempts and status changes; may be nil
 	OnError func(doing string, err error) // hears of errors that no caller sees
@@ -167,6 +170,13 @@ func (s Session) check(maxKeys int) error {
 }
 
 func (s Session) resource() access.Resource {
+	if s.OnFile != "" {
+		on := access.Resource{Kind: "ssh_key", ID: s.OnFile}
+		if s.Owner != "" {
+			on.Parents = []access.Resource{{Kind: access.UserKind, ID: s.Owner}}
+		}
+		return on
+	}
 	return access.Within(s.Project, s.Kind.Entity(), s.ID)
 }
 
@@ -199,7 +209,7 @@ func (s *Service) Session(ctx context.Context, by access.Caller, projectID strin
 		return Detail{}, known(err)
 	}
 	if d.Due(s.Now()) {
-		if d.Session, err = s.expire(ctx, id); err != nil {
+		if d.Session, err = s.expire(ctx, d.Session); err != nil {
 			return Detail{}, known(err)
 		}
 	}
@@ -249,7 +259,7 @@ func (s *Service) List(ctx context.Context, by access.Caller, projectID string, 
 		if !session.Due(now) {
 			continue
 		}
-		if p.Items[i], err = s.expire(ctx, session.ID); fault.Is(err, fault.NotFound) { // deleted meanwhile
+		if p.Items[i], err = s.expire(ctx, session); fault.Is(err, fault.NotFound) { // deleted meanwhile
 			session.Status = Expired
 			p.Items[i] = session
 		} else if err != nil {
@@ -316,12 +326,12 @@ func (s *Service) change(ctx context.Context, by access.Caller, do access.Action
 		return Detail{}, known(err)
 	}
 	if session.Due(s.Now()) {
-		if _, err := s.expire(ctx, id); err != nil {
+		if _, err := s.expire(ctx, session); err != nil {
 			return Detail{}, known(err)
 		}
 	}
 	ended := false
-	after, err := s.write(ctx, id, func(was State) (Change, error) {
+	after, err := s.write(ctx, session, func(was State) (Change, error) {
 		now := s.Now()
 		edited, err := edit(was.Session, now)
 		if err != nil {
@@ -356,10 +366,10 @@ func (s *Service) changed(was State, edited Session, now time.Time, e audit.Even
 	return c, err
 }
 
-// write is Store.Change, and wakes the deliverer when there is something to deliver.
-func (s *Service) write(ctx context.Context, id string, decide func(State) (Change, error)) (Session, error) {
+// write is Change of the session's store, and wakes the deliverer when there is something to deliver.
+func (s *Service) write(ctx context.Context, of Session, decide func(State) (Change, error)) (Session, error) {
 	fired := false
-	session, err := s.Store.Change(ctx, id, func(was State) (Change, error) {
+	session, err := s.stored(ctx, of, func(was State) (Change, error) {
 		c, err := decide(was)
 		fired = len(c.Deliveries) > 0
 		return c, err
