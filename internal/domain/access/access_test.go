@@ -198,7 +198,7 @@ func TestDecide(t *testing.T) {
 		"a_key_in_its_project":              {key("p1"), "keyproof.create", access.Within("p1", "verify_session", "s"), true, "api_key ci has scope keyproof.*; verify_session s lies inside project p1"},
 		"a_key_in_another_project":          {key("p1"), "keyproof.create", access.Project("p2"), false, "api_key ci has scope keyproof.*; it is limited to project p1, and project p2 lies outside"},
 		"a_key_that_would_make_a_key":       {key("p1"), "token.issue", access.Project("p1"), false, "api_key ci has no scope for token.issue"},
-		"a_key_without_a_project":           {unlimitedKey, "keyproof.create", access.Project("p1"), false, "api_key ci has scope keyproof.*; an API key without a project may do nothing"},
+		"a_key_without_a_project":           {unlimitedKey, "keyproof.create", access.Project("p1"), false, "api_key ci has scope keyproof.*; a key without a place of its own may do nothing"},
 		"the_command_line":                  {access.LocalCaller("root", now), "user.create", access.Installation, true, "local root has scope *; whoever runs the server may do all of it"},
 		"the_system":                        {access.SystemCaller(now), "keyproof.expire", access.Project("p1"), true, "system gatehouse has scope *; whoever runs the server may do all of it"},
 	} {

@@ -32,7 +32,13 @@ func addUser(t *testing.T, db *store.DB, name string) identity.User {
 		ID: newID(), Account: identity.DefaultAccount, Name: name, Email: name + "@example.test", EmailVerified: true,
 		PasswordHash: "hash of " + name, Created: start, Updated: start,
 	}
-	must(t, store.Users{DB: db}.Insert(t.Context(), u, event()))
+	users := store.Users{DB: db}
+	must(t, users.Insert(t.Context(), u, event()))
+	kept, err := users.ByID(t.Context(), u.ID) // with its number
+	must(t, err)
+	if u.Number = kept.Number; kept != u || u.Number == 0 {
+		t.Fatalf("%+v, want %+v", kept, u)
+	}
 	return u
 }
 
