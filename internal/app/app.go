@@ -26,6 +26,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/domain/project"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
+	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
 	"github.com/gatehouse-project/gatehouse/internal/domain/token"
 	"github.com/gatehouse-project/gatehouse/internal/domain/webhook"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
@@ -77,6 +78,7 @@ type House struct {
 	Login    *login.Service
 	Webhooks *webhook.Service
 	Keyproof *keyproof.Service
+	Keys     *sshkey.Service // SSH keys on file
 
 	Providers *identity.Providers
 
@@ -268,7 +270,16 @@ func (h *House) build() {
 	h.Budget = &guard.Budget{Store: store.Guards{DB: h.DB}, Now: now}
 	h.buildSignIn()
 	h.buildProviders()
+	h.buildKeys()
 	h.buildKeyproof()
+}
+
+func (h *House) buildKeys() {
+	c := h.Config.SSHKey
+	h.Keys = &sshkey.Service{
+		Store: store.SSHKeys{DB: h.DB}, Access: h.Access, Now: h.Now, NewID: newID, CacheFor: cacheFor, UsedEvery: time.Minute, FreshFor: h.Config.Auth.Fresh,
+		RequireProof: sshkey.RequireProof(c.RequireProof), AccessKeys: c.AccessKeys, UnprovenAfter: c.UnprovenAfter, SweepEvery: c.SweepEvery, OnError: h.failed,
+	}
 }
 
 func (h *House) buildIdentity() {
@@ -327,7 +338,7 @@ func (h *House) buildKeyproof() {
 	h.Keyproof = &keyproof.Service{
 		Store: store.Keyproofs{DB: h.DB, Webhooks: hooks}, Access: h.Access, Projects: h.Projects, Webhooks: h.Webhooks, Now: now, NewID: newID,
 		MaxKeys: c.KeysMax, MaxHooks: c.WebhooksMax, RecordWait: c.RecordWait, CommitWait: 15 * time.Second, SweepEvery: c.SweepEvery, KeepFor: c.SessionRetention,
-		Observe: h.metrics.proved, OnError: h.failed,
+		Observe: h.metrics.proved, OnError: h.failed, Keys: h.Keys, OnFile: store.SSHKeyProofs{DB: h.DB}, OnFileTime: h.Config.SSHKey.ProofTime,
 	}
 }
 

@@ -19,9 +19,19 @@ func (s *Server) heard(payload string) {
 		s.Projects.Forget(id)
 	case "session":
 		s.Sessions.Forget(id)
-	case "user", "application":
+	case "sshkey":
+		s.Keys.Forget(id)
+	case "sshkeys":
+		s.Keys.ForgetAll()
+	case "user":
 		s.Sessions.ForgetPrincipal(id)
-	case "account", "provider":
+		s.Keys.ForgetUser(id)
+	case "application":
+		s.Sessions.ForgetPrincipal(id)
+	case "account":
+		s.Sessions.ForgetAll()
+		s.Keys.ForgetAll()
+	case "provider":
 		s.Sessions.ForgetAll()
 	}
 }
@@ -31,5 +41,6 @@ func (s *Server) missed() {
 	s.Tokens.ForgetAll()
 	s.Projects.ForgetAll()
 	s.Sessions.ForgetAll()
+	s.Keys.ForgetAll()
 	s.Webhooks.Wake()
 }

@@ -53,6 +53,7 @@ type Config struct {
 	TSV       TSV
 	WebAuthn  WebAuthn
 	SSHDoor   SSHDoor
+	SSHKey    SSHKey
 	SSHVerify SSHVerify
 
 	SSO SSO
@@ -138,6 +139,15 @@ type SSHDoor struct {
 	ConnectionTimeout         time.Duration // a key proof connection in all
 	UnauthenticatedPerAddress int
 	UnauthenticatedTotal      int
+}
+
+// SSHKey is how SSH keys on file are used.
+type SSHKey struct {
+	RequireProof  string        // console, off or all
+	ProofTime     time.Duration // how long a proof may take
+	UnprovenAfter time.Duration // after which keys without proof are disabled; 0 is never
+	SweepEvery    time.Duration
+	AccessKeys    bool // keys may open projects and repositories by themselves
 }
 
 // SSHVerify holds the limits and waits of key proofs and their webhooks.

@@ -67,6 +67,12 @@ func table() []Setting {
 		{"ssh.unauthenticated_per_address", "", "number", "20", "SSH connections of one address that may be unauthenticated at a time.", whole(func(c *Config) *int { return &c.SSHDoor.UnauthenticatedPerAddress }, 1, maxInt)},
 		{"ssh.unauthenticated_total", "", "number", "1024", "SSH connections of all addresses that may be unauthenticated at a time.", whole(func(c *Config) *int { return &c.SSHDoor.UnauthenticatedTotal }, 1, maxInt)},
 
+		{"ssh.access_keys", "", "true or false", "true", "SSH keys may be given access to projects and repositories. Where not, none is added and those on file open nothing.", truth(func(c *Config) *bool { return &c.SSHKey.AccessKeys })},
+		{"sshkey.require_proof", "", "console, off or all", "console", "Which new SSH keys open nothing before their owner has proved to hold the private half: those added in the console, none, or all.", oneOf(func(c *Config) *string { return &c.SSHKey.RequireProof }, "console", "off", "all")},
+		{"sshkey.proof_time", "", "duration", "15m", "How long the proof of an SSH key on file may take.", wait(func(c *Config) *time.Duration { return &c.SSHKey.ProofTime })},
+		{"sshkey.unproven_after", "", "duration", "0", "How long an SSH key on file works without proof before it is disabled; 0 never disables one.", waitOrNone(func(c *Config) *time.Duration { return &c.SSHKey.UnprovenAfter })},
+		{"sshkey.sweep_every", "", "duration", "60s", "How often SSH keys that have expired, or went unproven for too long, are looked for; expired ones open nothing before that either.", wait(func(c *Config) *time.Duration { return &c.SSHKey.SweepEvery })},
+
 		{"session.user_idle", "", "duration", "24h", "How long a person's session lives without being used.", span(func(c *Config) *time.Duration { return &c.Session.UserIdle })},
 		{"session.app_idle", "", "duration", "10m", "How long an application's session lives without being used.", span(func(c *Config) *time.Duration { return &c.Session.AppIdle })},
 		{"session.user_max", "", "duration", "168h", "How long a person's session lives at most.", wait(func(c *Config) *time.Duration { return &c.Session.UserMax })},
@@ -214,6 +220,17 @@ func wait(at func(*Config) *time.Duration) reader {
 }
 
 // span reads an idle window: what callers are told of it fits 31 bits of seconds.
+// waitOrNone is wait where 0 means that there is none.
+func waitOrNone(at func(*Config) *time.Duration) reader {
+	return func(c *Config, s string) error {
+		if s == "0" {
+			*at(c) = 0
+			return nil
+		}
+		return wait(at)(c, s)
+	}
+}
+
 func span(at func(*Config) *time.Duration) reader {
 	return func(c *Config, s string) error {
 		d, err := duration(s)

@@ -30,9 +30,6 @@ const (
 // Covers reports whether p allows what least does.
 func (p Permission) Covers(least Permission) bool { return p == least || p == Write && least == Read }
 
-// repoKind is the kind of a repository as a resource.
-const repoKind = "repo"
-
 // same reports whether two resources are one place.
 func same(a, b access.Resource) bool { return a.Kind == b.Kind && a.ID == b.ID }
 
@@ -250,7 +247,7 @@ func (s *Service) LocationsOf(ctx context.Context, by access.Caller, number int6
 	}
 	grants, err := s.administered(ctx, by, r.Grants)
 	for _, g := range grants {
-		if g.Place.Kind == repoKind {
+		if g.Place.Kind == access.RepoKind {
 			repos = append(repos, g)
 		} else {
 			projects = append(projects, g)
