@@ -107,13 +107,16 @@ var actions = []access.Action{
 	access.TokenIssue, access.TokenRead, access.TokenRevoke,
 	access.ProjectCreate, access.ProjectRead, access.ProjectUpdate,
 	access.UserCreate, access.UserRead, access.UserUpdate, access.AccessGrant, access.AccessRevoke,
-	access.DeliveryRead, access.DeliveryResend, "repo.write",
+	access.DeliveryRead, access.DeliveryResend,
+	access.TokenUpdate, access.ProjectDelete, access.RepoCreate, access.RepoRead, access.RepoWrite, access.RepoUpdate, access.RepoDelete,
+	"device.open",
 }
 
 func TestRoles_allow_what_the_table_says(t *testing.T) {
 	t.Parallel()
 	keyproof := []string{"keyproof.create", "keyproof.read", "keyproof.update", "keyproof.complete", "keyproof.delete", "keyproof.webhook", "keyproof.attempt", "keyproof.expire"}
-	tokens := []string{"token.info", "token.issue", "token.read", "token.revoke"}
+	tokens := []string{"token.info", "token.issue", "token.read", "token.update", "token.revoke"}
+	repos := []string{"repo.create", "repo.read", "repo.write", "repo.update", "repo.delete"}
 	webhooks := []string{"webhook.read", "webhook.resend"}
 	grants := []string{"access.grant", "access.revoke"}
 	everything := make([]string, len(actions))
@@ -123,11 +126,14 @@ func TestRoles_allow_what_the_table_says(t *testing.T) {
 	for role, may := range map[access.Role][]string{
 		access.Licensed:       nil,
 		access.ProjectCreator: {"project.create"},
-		access.Admin:          slices.Concat(keyproof, tokens, []string{"project.create", "project.read", "project.update", "user.create", "user.read", "user.update"}, grants, webhooks),
+		access.Admin:          slices.Concat(keyproof, tokens, repos, []string{"project.create", "project.read", "project.update", "project.delete", "user.create", "user.read", "user.update"}, grants, webhooks),
 		access.SysAdmin:       everything,
-		access.ProjectReader:  {"project.read", "keyproof.read"},
-		access.ProjectWriter:  append([]string{"project.read"}, keyproof...),
-		access.ProjectAdmin:   slices.Concat(keyproof, tokens, []string{"project.read", "project.update"}, grants, webhooks),
+		access.ProjectReader:  {"project.read", "keyproof.read", "repo.read"},
+		access.ProjectWriter:  append([]string{"project.read", "repo.read", "repo.write"}, keyproof...),
+		access.ProjectAdmin:   slices.Concat(keyproof, tokens, repos, []string{"project.read", "project.update", "project.delete"}, grants, webhooks),
+		access.RepoReader:     {"repo.read"},
+		access.RepoWriter:     {"repo.read", "repo.write"},
+		access.RepoAdmin:      slices.Concat(tokens, []string{"repo.read", "repo.write", "repo.update", "repo.delete"}, grants),
 		"nothing.known":       nil,
 		"":                    nil,
 	} {
