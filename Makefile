@@ -8,7 +8,7 @@ TOOLS := $(CURDIR)/.cache/bin
 LINT  := $(TOOLS)/golangci-lint
 
 # The rooms where goroutines meet: they are tested under the race detector, which needs a C compiler.
-RACE_ROOMS := /internal/(domain|store|sshd)(/|$$)
+RACE_ROOMS := /internal/(domain|store|sshd|git)(/|$$)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test build lint fmt fuzz bench nightly golden map docker peers clean

@@ -45,7 +45,8 @@ func (r *Repositories) settings(directory string) [][2]string {
 		{"transfer.fsckObjects", "true"},
 		{"receive.fsckObjects", "true"},
 		{"receive.maxInputSize", strconv.FormatInt(r.limits.Push, 10)},
-		{"receive.autogc", "false"}, // Maintain does that, and no client waits for it
+		{"receive.unpackLimit", "1"}, // a push stays the pack that it came as: one sync, and clones need not squeeze it anew
+		{"receive.autogc", "false"},  // Maintain does that, and no client waits for it
 		{"receive.updateServerInfo", "false"},
 		{"receive.denyCurrentBranch", "refuse"},
 		{"receive.denyDeleteCurrent", "refuse"},

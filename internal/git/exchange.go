@@ -114,8 +114,7 @@ func (r *Repositories) serve(ctx context.Context, j job) error {
 	free, err := r.turn(ctx)
 	ran := Ran{Service: j.service, Waited: time.Since(began)}
 	if err == nil {
-		err = r.exchange(ctx, j, &ran)
-		free()
+		err = r.exchangeIn(ctx, j, &ran, free)
 		ran.Took = time.Since(began) - ran.Waited
 	}
 	ran.Outcome = outcome(err)
@@ -125,7 +124,9 @@ func (r *Repositories) serve(ctx context.Context, j job) error {
 	return unmarked(err)
 }
 
-func (r *Repositories) exchange(ctx context.Context, j job, ran *Ran) error {
+// exchangeIn serves the client and then gives its turn back, even when the door's end panics.
+func (r *Repositories) exchangeIn(ctx context.Context, j job, ran *Ran, free func()) error {
+	defer free()
 	directory, err := r.served(j.id)
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ package git
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -122,7 +123,7 @@ func Open(ctx context.Context, root string, limits Limits) (*Repositories, error
 	ask.Env = []string{"HOME=/nonexistent", "LC_ALL=C"}
 	out, err := ask.Output()
 	if err != nil {
-		return nil, fault.Wrap(fault.Internal, ErrNoGit.Text, err)
+		return nil, fault.Wrap(fault.Internal, ErrNoGit.Text, errors.Join(ErrNoGit, err))
 	}
 	if r.search = strings.TrimSpace(string(out)); !filepath.IsAbs(r.search) || strings.Contains(r.search, ":") {
 		return nil, ErrNoGit

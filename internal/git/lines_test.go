@@ -92,7 +92,7 @@ func TestReadHead(t *testing.T) {
 		if h, err := readHead(strings.NewReader("0000"), 3); err != nil || len(h.moves) != 0 {
 			t.Errorf("%+v %v", h, err)
 		}
-		if _, err := readHead(strings.NewReader(""), 3); err != io.EOF {
+		if _, err := readHead(strings.NewReader(""), 3); !errors.Is(err, io.EOF) {
 			t.Errorf("nothing at all: %v", err)
 		}
 	})

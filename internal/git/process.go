@@ -287,6 +287,9 @@ func (e *exchange) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-again:
+			if !e.push.passed.Load() {
+				continue // it is being asked for the first time
+			}
 			if err := e.push.again(ctx); err != nil && ctx.Err() == nil {
 				e.cancel(&refused{err})
 			}

@@ -198,7 +198,7 @@ func TestExchange_refuses_ids_that_are_none(t *testing.T) {
 		if !errors.Is(err, want) {
 			t.Errorf("%q: %v", id, err)
 		}
-		if want == git.ErrID && (!errors.Is(h.Create(t.Context(), id, ""), want) || !errors.Is(h.Remove(t.Context(), id), want)) {
+		if errors.Is(want, git.ErrID) && (!errors.Is(h.Create(t.Context(), id, ""), want) || !errors.Is(h.Remove(t.Context(), id), want)) {
 			t.Errorf("%q was created or removed", id)
 		}
 	}
