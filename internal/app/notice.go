@@ -21,6 +21,8 @@ func (s *Server) heard(payload string) {
 		s.Sessions.ForgetPrincipal(id)
 	case "account", "provider":
 		s.Sessions.ForgetAll()
+	case "policy":
+		s.Policies.Forget()
 	}
 }
 
@@ -29,5 +31,6 @@ func (s *Server) missed() {
 	s.Tokens.ForgetAll()
 	s.Projects.ForgetAll()
 	s.Sessions.ForgetAll()
+	s.Policies.Forget()
 	s.Webhooks.Wake()
 }

@@ -33,6 +33,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
+	"github.com/gatehouse-project/gatehouse/internal/domain/policy"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/domain/token"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
@@ -132,6 +133,7 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer, public *url.URL) {
 			Wait: 5 * time.Minute, Talk: 10 * time.Minute, Tries: 5,
 		},
 		Hasher: h.hasher, MinFailure: 250 * time.Millisecond, QueueWait: 10 * time.Second, Now: now, Wait: func(context.Context, time.Duration) { h.waited.Add(1) },
+		Policy:      &policy.Service{Store: store.Policies{DB: db}, Access: rights, Now: now},
 		Enforcement: login.DemandNone, RefuseEnrolledBasic: true,
 		ElevationFor: 10 * time.Minute, UnlockFor: 10 * time.Minute, FreshFor: 10 * time.Minute, ElevationTries: 5,
 	}

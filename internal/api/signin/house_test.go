@@ -25,6 +25,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
+	"github.com/gatehouse-project/gatehouse/internal/domain/policy"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/domain/token"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
@@ -118,6 +119,7 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 				Store: store.Factors{DB: db, Sealer: sealer}, Now: now, NewID: newID, RPID: "localhost", RPName: "Gatehouse", Origins: []string{local},
 				Wait: 5 * time.Minute, Talk: 10 * time.Minute, Tries: 5,
 			},
+			Policy:   &policy.Service{Store: store.Policies{DB: db}, Access: h.access, Now: now},
 			Accounts: accounts, Enforcement: login.DemandNone, RefuseEnrolledBasic: true,
 			ElevationFor: 10 * time.Minute, UnlockFor: 10 * time.Minute, FreshFor: 10 * time.Minute, ElevationTries: 5,
 			Providers: h.providers, Flows: store.Flows{DB: db, Sealer: sealer}, Once: store.Once{DB: db}, NewID: newID, Directory: phoneBook{},
@@ -178,6 +180,14 @@ func (federation) Arrive(_ context.Context, _ identity.Provider, flow *login.Flo
 		return identity.Visitor{}, nil, &login.Wrong{Reason: "nobody that is known there"}
 	}
 	return visitor("dana"), nil, nil
+}
+
+func (federation) Logout(_ context.Context, _ identity.Provider, token string) (login.Logout, []login.Once, error) {
+	subject, sid, ok := strings.Cut(token, "/")
+	if !ok {
+		return login.Logout{}, nil, &login.Wrong{Reason: "what came is no logout token"}
+	}
+	return login.Logout{Subject: subject, Session: sid}, []login.Once{{Key: token, Until: time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)}}, nil
 }
 
 func (federation) Check(identity.Provider) error                        { return nil }

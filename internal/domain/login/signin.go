@@ -31,6 +31,9 @@ type Proof struct {
 
 	Provider    string // id of the identity provider that vouched; empty: none
 	Certificate []byte // SHA-256 of the client's certificate, to which a session is bound; nil: none
+
+	ProviderSession string    // as in session.Session
+	Until           time.Time // as in session.Session
 }
 
 // Wrong says why an attempt is refused, for the audit log alone.
@@ -124,6 +127,7 @@ func (s *Service) prove(ctx context.Context, p Presented, m Method) (passed, err
 	switch {
 	case err == nil:
 		s.count(p.Kind, "ok")
+		s.cameByBasic(ctx, p, got.Caller)
 		return got, nil
 	case errors.As(err, &wrong):
 		return passed{}, s.answer(ctx, p, begun, wrong, got.before)
