@@ -35,6 +35,7 @@ func (h *House) buildProviders() {
 		Guarded: func(ctx context.Context, user string) (bool, error) {
 			return h.Access.Holds(ctx, access.Subject{Kind: access.User, ID: user}, access.Admin, access.Installation)
 		},
+		Heavy: h.Access.Heavy, JITAdminGroups: c.SSO.JITAdminGroups,
 	}
 	h.Apps.Providers = h.Providers.Store
 	l := h.Login

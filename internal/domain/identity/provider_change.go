@@ -42,7 +42,11 @@ type Providers struct {
 
 	// Guarded says whom no policy links: those who have rights over others. An administrator who stands high enough links them by hand.
 	Guarded func(ctx context.Context, user string) (bool, error)
-	Check   func(Provider) error // why the settings of a provider cannot work, without asking anybody; nil takes them all
+	// Heavy says which groups nobody joins by a provider's word, unless JITAdminGroups: those that hold rights over others.
+	Heavy          func(ctx context.Context, group string) (bool, error)
+	JITAdminGroups bool
+
+	Check func(Provider) error // why the settings of a provider cannot work, without asking anybody; nil takes them all
 }
 
 // NewProvider is what a provider is made from.
@@ -138,6 +142,14 @@ func (s *Providers) List(ctx context.Context, by Authority) ([]Provider, error) 
 		all[i] = all[i].shown()
 	}
 	return all, err
+}
+
+// Made lists the users whom some provider made and who are still there, by name; also those whose provider is gone.
+func (s *Providers) Made(ctx context.Context, by Authority) ([]User, error) {
+	if _, err := by.AuthorizeOn(ctx, actionProviderRead, Target{}); err != nil {
+		return nil, err
+	}
+	return s.Store.Made(ctx)
 }
 
 // ByID reports ErrNoProvider.
