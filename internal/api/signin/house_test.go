@@ -50,7 +50,9 @@ type house struct {
 	users     *identity.Service
 	apps      *identity.Applications
 	access    *access.Service
+	policy    *policy.Service
 	posts     bool // SAML providers are posted to
+	away      bool // no provider can be asked
 }
 
 func newHouse(t *testing.T, public string) *house {
@@ -108,6 +110,7 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 	}
 	h.captcha = &guard.Captcha{Sealer: sealer, Once: store.Once{DB: db}, Now: now, Life: 5 * time.Minute}
 	h.providers = &identity.Providers{Store: store.Providers{DB: db, Sealer: sealer}, Users: store.Users{DB: db}, Now: now, NewID: newID, Guarded: func(context.Context, string) (bool, error) { return false, nil }}
+	h.policy = &policy.Service{Store: store.Policies{DB: db}, Access: h.access, Now: now}
 	h.pages = &signin.Pages{
 		Login: &login.Service{
 			Tokens:   &token.Service{Store: store.Tokens{DB: db}, Access: h.access, Now: now, NewID: newID},
@@ -119,10 +122,9 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 				Store: store.Factors{DB: db, Sealer: sealer}, Now: now, NewID: newID, RPID: "localhost", RPName: "Gatehouse", Origins: []string{local},
 				Wait: 5 * time.Minute, Talk: 10 * time.Minute, Tries: 5,
 			},
-			Policy:   &policy.Service{Store: store.Policies{DB: db}, Access: h.access, Now: now},
 			Accounts: accounts, Enforcement: login.DemandNone, RefuseEnrolledBasic: true,
 			ElevationFor: 10 * time.Minute, UnlockFor: 10 * time.Minute, FreshFor: 10 * time.Minute, ElevationTries: 5,
-			Providers: h.providers, Flows: store.Flows{DB: db, Sealer: sealer}, Once: store.Once{DB: db}, NewID: newID, Directory: phoneBook{},
+			Policy: h.policy, Providers: h.providers, Flows: store.Flows{DB: db, Sealer: sealer}, Once: store.Once{DB: db}, NewID: newID, Directory: phoneBook{},
 			Federations: map[identity.ProviderKind]login.Federation{identity.OIDC: federation{h}, identity.SAML: federation{h}},
 			Discoveries: &guard.Failures{Store: store.Guards{DB: db}, Now: now, Threshold: 60, Window: time.Minute},
 		},
@@ -159,6 +161,9 @@ type federation struct{ h *house }
 const hostile = `"><script>alert(1)</script>`
 
 func (f federation) Depart(_ context.Context, p identity.Provider, flow *login.Flow) (login.Departure, error) {
+	if f.h.away {
+		return login.Departure{}, &login.Wrong{Reason: "the provider cannot be asked"}
+	}
 	flow.State = secret.New("state of " + secret.Token(16))
 	to := url.Values{"state": {flow.State.Reveal()}}
 	if p.Kind == identity.SAML && f.h.posts {
@@ -193,10 +198,26 @@ func (federation) Logout(_ context.Context, _ identity.Provider, token string) (
 func (federation) Check(identity.Provider) error                        { return nil }
 func (federation) Test(context.Context, identity.Provider) []login.Step { return nil }
 
+// crowd is a kind of provider that is kept but not supported.
+const crowd identity.ProviderKind = "crowd"
+
+// choose sets what the sign-in page does with providers.
+func (h *house) choose(t *testing.T, chosen policy.SSO) {
+	t.Helper()
+	_, err := h.policy.ChangeSSO(t.Context(), access.LocalCaller("root", h.clock.Now()), func(was policy.SSO) (policy.SSO, error) {
+		was.HideForm, was.Fallback = chosen.HideForm, chosen.Fallback
+		return was, nil
+	})
+	must(t, err)
+}
+
 // provide adds a provider and returns its number.
 func (h *house) provide(t *testing.T, kind identity.ProviderKind, name, button string) string {
 	t.Helper()
 	s := identity.ProviderSettings{Link: identity.LinkByEmail, Button: button}
+	if kind == crowd {
+		kind, s.Unsupported = identity.SAML, "Crowd identity providers are not supported."
+	}
 	switch kind {
 	case identity.LDAP:
 		s.LDAP = &identity.LDAPSettings{}

@@ -38,7 +38,8 @@ func TestPassword(t *testing.T) {
 	old.cookies["gatehouse"] = first
 	old.opens(false) // rule F11: one browser, one session
 	b.opens(true)
-	wantTo(t, b.post("/login/out"), "/login")
+	wantTo(t, b.post("/login/out"), "/login?out=1")
+	want(t, b.get("/login?out=1"), http.StatusOK, "You are signed out.")
 	b.opens(false)
 }
 
@@ -147,7 +148,7 @@ func TestSecond_factor_by_app(t *testing.T) {
 	if w := b.get("/login/second"); strings.Contains(w.Body.String(), "recovery") {
 		t.Error("asks for a recovery code where none is left")
 	}
-	wantTo(t, b.post("/login/cancel"), "/login")
+	wantTo(t, b.post("/login/cancel"), "/login?again=1")
 	wantTo(t, b.get("/login/second"), "/login")
 }
 
@@ -318,7 +319,7 @@ func TestNobody(t *testing.T) {
 		wantTo(t, h.browser(t).get(path), "/login")
 	}
 	for _, path := range []string{"/login/second", "/login/confirm", "/login/cancel", "/login/out", "/login/enrol/app", "/login/enrol/key", "/login/enrol/codes"} {
-		wantTo(t, h.browser(t).post(path), "/login")
+		wantTo(t, h.browser(t).post(path), "/login?over=1")
 	}
 }
 
@@ -406,6 +407,12 @@ func TestProvider_directory(t *testing.T) {
 	b := h.browser(t)
 	want(t, b.get("/login"), http.StatusOK, `href="/login?with=`+number+`"`)
 	want(t, b.get("/login?with="+number), http.StatusOK, "Sign in with Directory")
+	oidc := h.provide(t, identity.OIDC, "Corp", "")
+	for _, other := range []string{oidc, "99", "x"} { // nobody types a password for Corp here
+		if w := b.get("/login?with=" + other); strings.Contains(w.Body.String(), `name="with"`) || strings.Contains(w.Body.String(), "Sign in with Corp") {
+			t.Errorf("%s: %s", other, w.Body)
+		}
+	}
 	want(t, b.signIn("with", number), http.StatusUnauthorized, `name="with" value="`+number+`"`)
 	wantTo(t, b.signIn("with", number, "password", theirs), "/")
 	w := b.get("/")
