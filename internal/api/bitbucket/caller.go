@@ -20,6 +20,8 @@ import (
 //	tsv authenticate/**, enforced enrolment          nothing is needed and no Authorization is looked at
 //	tsv elevate-permissions/**, one's own factors    a person's session, as Bearer or cookie
 //	tsv status, sso-management-status, unenroll/user the same, or a person's name and password by Basic
+//	authconfig login-options                         nothing is needed and no Authorization is looked at
+//	authconfig otherwise, basicauth                  a person's session, or name and password by Basic
 
 // signed are the states of sessions that count as logged in, enrolling those that may enrol as well.
 var (
@@ -41,16 +43,22 @@ func (d *Dialect) bySession(states []session.State) func(*http.Request) (access.
 
 // bySessionOrPassword lets a person in by an active session, or by name and password.
 func (d *Dialect) bySessionOrPassword(r *http.Request) (access.Caller, error) {
-	name, password, ok := basic(r)
-	if !ok {
+	p, ok := byBasic(r)
+	switch {
+	case !ok:
 		return d.bySession(signed)(r)
-	}
-	if isToken(password) {
+	case isToken(p.Secret.Reveal()):
 		return access.Caller{}, errNotIn
 	}
-	p := presented(r, login.Password)
-	p.Name, p.Secret, p.Basic = name, secret.New(password), login.BasicREST
 	return d.person(r, p)
+}
+
+// byBasic is the name and the password that came by Basic.
+func byBasic(r *http.Request) (login.Presented, bool) {
+	name, password, ok := basic(r)
+	p := presented(r, login.Password)
+	p.Name, p.Secret, p.Basic, p.Path = name, secret.New(password), login.BasicREST, r.URL.Path
+	return p, ok
 }
 
 // person authenticates, and gives everybody else the one answer of plugins: which reason it was stands in the audit log alone. That a

@@ -36,6 +36,8 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/policy"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/domain/token"
+	"github.com/gatehouse-project/gatehouse/internal/idp/oidc"
+	"github.com/gatehouse-project/gatehouse/internal/idp/saml"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 	"github.com/gatehouse-project/gatehouse/internal/store"
 	"github.com/gatehouse-project/gatehouse/internal/store/sqlite"
@@ -56,6 +58,7 @@ type house struct {
 	users    *identity.Service
 	apps     *identity.Applications
 	accounts *identity.Accounts
+	provided *identity.Providers
 	mux      *api.Mux
 	clock    *clock
 	hasher   *hasher
@@ -137,8 +140,18 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer, public *url.URL) {
 		Enforcement: login.DemandNone, RefuseEnrolledBasic: true,
 		ElevationFor: 10 * time.Minute, UnlockFor: 10 * time.Minute, FreshFor: 10 * time.Minute, ElevationTries: 5,
 	}
+	h.provided = &identity.Providers{
+		Store: store.Providers{DB: db, Sealer: sealer}, Users: store.Users{DB: db}, Now: now, NewID: newID, Check: h.login.CheckProvider,
+		Guarded: func(context.Context, string) (bool, error) { return false, nil },
+		Heavy:   func(context.Context, string) (bool, error) { return false, nil },
+	}
+	h.login.Providers = h.provided
+	h.login.Federations = map[identity.ProviderKind]login.Federation{
+		identity.OIDC: &oidc.Federation{Client: http.DefaultClient, RedirectURI: local + "/oauth", Now: now},
+		identity.SAML: &saml.Federation{EntityID: local + "/saml/metadata.xml", ACS: local + "/saml", Now: now},
+	}
 	h.dialect = &bitbucket.Dialect{
-		Login: h.login, Cookies: api.Cookies{PublicURL: public}, BodyWait: 10 * time.Second,
+		Login: h.login, Access: rights, Providers: h.provided, Policy: h.login.Policy, Cookies: api.Cookies{PublicURL: public}, BodyWait: 10 * time.Second,
 		Captcha: &guard.Captcha{Sealer: sealer, Once: store.Once{DB: db}, Now: now, Life: 5 * time.Minute, Choose: func() string { return puzzle }},
 	}
 }
