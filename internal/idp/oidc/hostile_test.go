@@ -19,6 +19,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -279,7 +280,7 @@ func TestArrive_refuses_what_is_not_signed_for_us(t *testing.T) {
 			c.lie(e)
 			v, err := e.arrive(t, federation(t, "127.0.0.1"), oidcProvider(e.URL, "gate"))
 			refused(t, err, c.reason)
-			if v != (identity.Visitor{}) {
+			if !reflect.DeepEqual(v, identity.Visitor{}) {
 				t.Errorf("a visitor came beside the refusal: %+v", v)
 			}
 		})
@@ -355,7 +356,7 @@ func TestArrive_takes_what_is_right(t *testing.T) {
 			e := newEvil(t)
 			c.set(e)
 			v, err := e.arrive(t, federation(t, "127.0.0.1"), oidcProvider(e.URL, "gate"))
-			if err != nil || v != c.want {
+			if err != nil || !reflect.DeepEqual(v, c.want) {
 				t.Errorf("got %+v, %v, want %+v", v, err, c.want)
 			}
 			if len(e.form["code_verifier"]) < 43 || e.form["redirect_uri"] != redirect || e.form["grant_type"] != "authorization_code" {

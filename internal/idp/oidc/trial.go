@@ -82,7 +82,7 @@ func (f *Federation) tryAuthorization(ctx context.Context, k *provider, doc docu
 	const name = "authorization endpoint"
 	var flow login.Flow
 	begin(&flow)
-	address, _, err := f.addresses(doc, k.settings.OIDC, &flow)
+	address, _, err := f.addresses(doc, k.settings, &flow)
 	if err != nil {
 		return failed(name, err)
 	}
