@@ -9,10 +9,10 @@ import (
 var standingFacts = `SELECT EXISTS (SELECT 1 FROM provider_links l JOIN providers p ON p.id = l.provider WHERE l.user_id = $1 AND p.kind = 'ldap'),
 	NOT ` + belonging("$1", "$2")
 
-// Standing implements identity.ProviderStore.
+// Standing implements identity.ProviderStore. What changes between its statements is found by Refresh.
 func (s Providers) Standing(ctx context.Context, user string, names []string) (identity.Standing, error) {
 	var is identity.Standing
-	err := s.DB.ReadSnapshot(ctx, func(ctx context.Context, tx Tx) (err error) {
+	err := s.DB.Read(ctx, func(ctx context.Context, tx Tx) (err error) {
 		is, err = standing(ctx, tx, user, names, "")
 		return err
 	})

@@ -41,10 +41,13 @@ func (s *Providers) Arrive(ctx context.Context, p Provider, v Visitor) (User, er
 	if err != nil {
 		return User{}, err
 	}
+	if u, err = s.refresh(ctx, p, v, u); err != nil {
+		return User{}, err
+	}
 	if u.Shut() {
 		return User{}, &Stranger{Reason: "the user or the account is disabled", User: u}
 	}
-	return s.refresh(ctx, p, v, u)
+	return u, nil
 }
 
 func (s *Providers) linked(ctx context.Context, p Provider, v Visitor) (User, error) {

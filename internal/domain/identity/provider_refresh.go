@@ -51,7 +51,7 @@ var ErrOvertaken = fault.New(fault.Conflict, "another change was made at the sam
 // which become those that the provider lists, all in one change with one event, and nothing at all where nothing is new. People whom a directory knows are left
 // alone. Whoever administers the installation keeps name and address, so that no provider gets hold of their mail; their groups follow.
 func (s *Providers) refresh(ctx context.Context, p Provider, v Visitor, u User) (User, error) {
-	if !p.Settings.JIT.Provision {
+	if !p.Settings.JIT.Provision || u.Shut() {
 		return u, nil
 	}
 	guarded, err := s.Guarded(ctx, u.ID)
