@@ -106,7 +106,6 @@ func TestBrowser_the_form_is_hidden(t *testing.T) {
 		b.Do(`await page.fill('[name=username]', 'dana'); await page.fill('[name=password]', args.password); await page.click('button')`, map[string]any{"password": danaPassword})
 		wantTitle(t, b, "Passwords are not taken here")
 		look(t, b, "form-hidden")
-		press(b, "Go to the sign-in page")
 		wantWays(t, b, "Log in with Acme")
 	})
 	t.Run("the form is shown to who asks, where that is allowed", func(t *testing.T) {

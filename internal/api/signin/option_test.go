@@ -109,14 +109,13 @@ func linksOf(w *httptest.ResponseRecorder) (to []string) {
 func TestForm_hidden(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, local)
-	h.provide(t, identity.OIDC, "Corp", "")
-	ldap := h.provide(t, identity.LDAP, "Directory", "")
+	oidc, ldap := h.provide(t, identity.OIDC, "Corp", ""), h.provide(t, identity.LDAP, "Directory", "")
 	h.choose(t, noForm)
 	b := h.browser(t)
-	for range 6 {
+	for range 6 { // more than a CAPTCHA lets pass
 		w := b.signIn("password", "wrong")
 		want(t, w, http.StatusForbidden, "Passwords are not taken here")
-		if links := linksOf(w); !slices.Equal(links, []string{"/login?again=1"}) {
+		if links := linksOf(w); !slices.Equal(links, []string{"/login/sso/" + oidc}) {
 			t.Errorf("leads to %q", links)
 		}
 	}

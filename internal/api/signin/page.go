@@ -62,7 +62,7 @@ func policy(formAction string) string {
 // onward sends the browser to a path of ours.
 func onward(w http.ResponseWriter, r *http.Request, path string) error {
 	guarded(w.Header())
-	http.Redirect(w, r, path, http.StatusSeeOther)
+	http.Redirect(w, r, path, http.StatusSeeOther) //nolint:gosec // G710: what visitors say is in the query alone, or went through SafeTarget
 	return nil
 }
 
@@ -180,7 +180,7 @@ func (p *Pages) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case http.StatusTooManyRequests:
 		w.Header().Set("Retry-After", "60")
 	}
-	if errors.Is(err, login.ErrFailed) || errors.Is(err, login.ErrNoFlow) {
+	if errors.Is(err, login.ErrFailed) || errors.Is(err, login.ErrNoFlow) || errors.Is(err, login.ErrFormHidden) {
 		n = p.failed(r, n.Title, n.Lead)
 	}
 	if err := show(w, status, "notice", n); err != nil {

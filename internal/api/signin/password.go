@@ -62,9 +62,10 @@ func showWays(w http.ResponseWriter, status int, l loginPage, o login.LoginOptio
 	case l.With != "":
 		l.Title = "Sign in with " + name
 		l.Buttons = append(l.Buttons, button{formLink(o, "", l.Target), "Use a password of this server"})
-	case !l.Form && l.Lead == "" && len(l.Buttons) > 1:
+	case l.Form, l.Lead != "", l.Alert != "": // that is enough to read
+	case len(l.Buttons) > 1:
 		l.Lead = "Choose where you sign in. You come back here afterwards."
-	case !l.Form && l.Lead == "":
+	default:
 		l.Lead = "You sign in at your identity provider and come back here."
 	}
 	return show(w, status, "login", l)
