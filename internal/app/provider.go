@@ -40,6 +40,7 @@ func (h *House) buildProviders() {
 	h.Apps.Providers = h.Providers.Store
 	l := h.Login
 	l.Providers, l.Flows, l.Once, l.NewID, l.OnError = h.Providers, store.Flows{DB: h.DB, Sealer: h.Sealer}, h.Once, newID, h.failed
+	l.SessionMax = c.SSO.Session
 	l.Discoveries = &guard.Failures{Store: store.Guards{DB: h.DB}, Now: now, Threshold: c.SSO.Discover, Window: time.Minute}
 	l.Directory = ldap.Directory{Dial: to.DialInside}
 	l.Federations = map[identity.ProviderKind]login.Federation{

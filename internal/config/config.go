@@ -122,6 +122,7 @@ type SSO struct {
 	Allow     []string      // host names and CIDRs that calls may reach although they are private
 	Recheck   time.Duration // how often each person of a directory is looked up
 	Discover  int           // sign-ins that one address may begin in a minute
+	Session   time.Duration // how long a session lasts at most after OpenID Connect or SAML; 0: as long as any other
 
 	JITAdminGroups bool // people join groups that administer the installation by a provider's word
 }

@@ -95,6 +95,7 @@ func table() []Setting {
 		{"sso.allow", "", "hosts and CIDRs", "", "Private addresses at which OpenID Connect and SAML providers may be asked all the same. Directories need no entry.", hosts(func(c *Config) *[]string { return &c.SSO.Allow })},
 		{"sso.jit_admin_groups", "", "true or false", "false", "Identity providers that add people may put them into groups which hold admin or sysadmin on the installation, too. They always take them out.", truth(func(c *Config) *bool { return &c.SSO.JITAdminGroups })},
 		{"sso.recheck", "", "duration", "2m", "How often a directory with a service account is asked whether each of its people is still there. Who is gone is out within twice that time.", wait(func(c *Config) *time.Duration { return &c.SSO.Recheck })},
+		{"sso.session_max", "", "0 or duration", "0", "How long a session lasts at most that began at an OpenID Connect or SAML provider, so that people prove there anew that they are still welcome; 0 is as long as any other. It ends earlier where the provider says so.", waitOrNone(func(c *Config) *time.Duration { return &c.SSO.Session })},
 		{"sso.discover_limit", "", "number", "60", "Sign-ins at identity providers that one address may begin in a minute.", whole(func(c *Config) *int { return &c.SSO.Discover }, 1, maxInt)},
 		{"aws.sts_base_url", "", "URL", "", "Where AWS STS is reached, `https://HOST[:PORT]`, instead of the region's public host: a private endpoint.", optional(baseURL(func(c *Config) *string { return &c.AWS.STSBaseURL }))},
 		{"aws.regions", "", "regions", "", "AWS regions at which programs may prove who they are. Empty: all.", regions(func(c *Config) *[]string { return &c.AWS.Regions })},
@@ -210,6 +211,20 @@ func wait(at func(*Config) *time.Duration) reader {
 			return fmt.Errorf("%q is not a duration above zero, such as 10s, 5m or 30d", s)
 		}
 		*at(c) = d
+		return nil
+	}
+}
+
+// waitOrNone reads a duration, or 0 for none.
+func waitOrNone(at func(*Config) *time.Duration) reader {
+	return func(c *Config, s string) error {
+		if s == "0" {
+			*at(c) = 0
+			return nil
+		}
+		if wait(at)(c, s) != nil {
+			return fmt.Errorf("%q is neither 0 nor a duration above zero, such as 10s, 5m or 30d", s)
+		}
 		return nil
 	}
 }

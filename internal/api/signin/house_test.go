@@ -148,7 +148,7 @@ func (phoneBook) Bind(_ context.Context, _ identity.Provider, name string, given
 
 func visitor(name string) identity.Visitor {
 	name, _, _ = strings.Cut(name, "@")
-	return identity.Visitor{Subject: "subject of " + name, Name: name, Email: name + "@example.test", EmailVerified: true}
+	return identity.Visitor{Subject: "subject of " + name, Name: name, Email: name + "@example.test", EmailVerified: true, Session: "session of " + name}
 }
 
 func (phoneBook) Present(context.Context, identity.Provider, string) (bool, error) { return true, nil }
@@ -181,18 +181,18 @@ func (federation) StateOf(back login.Return) string {
 }
 
 func (federation) Arrive(_ context.Context, _ identity.Provider, flow *login.Flow, back login.Return) (identity.Visitor, []login.Once, error) {
-	if flow == nil || back.Code != theirs && !strings.HasSuffix(back.Response, "|"+theirs) {
+	if flow == nil || !strings.HasPrefix(back.Code, theirs) && !strings.HasSuffix(back.Response, "|"+theirs) {
 		return identity.Visitor{}, nil, &login.Wrong{Reason: "nobody that is known there"}
 	}
 	return visitor("dana"), nil, nil
 }
 
-func (federation) Logout(_ context.Context, _ identity.Provider, token string) (login.Logout, []login.Once, error) {
+func (federation) Logout(_ context.Context, p identity.Provider, token string) (login.Logout, []login.Once, error) {
 	subject, sid, ok := strings.Cut(token, "/")
 	if !ok {
 		return login.Logout{}, nil, &login.Wrong{Reason: "what came is no logout token"}
 	}
-	return login.Logout{Subject: subject, Session: sid}, []login.Once{{Key: token, Until: time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)}}, nil
+	return login.Logout{Subject: subject, Session: sid}, []login.Once{{Key: p.ID + token, Until: time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)}}, nil
 }
 
 func (federation) Check(identity.Provider) error                        { return nil }

@@ -96,6 +96,7 @@ func (p *Pages) Routes() []api.Route {
 
 		{Method: "GET", Pattern: "/login/sso/{number}", Action: access.Public, Handler: p.step(p.depart)},
 		{Method: "GET", Pattern: "/oauth", Action: access.Public, Handler: p.step(p.oauth)},
+		{Method: "POST", Pattern: "/oauth/logout/{number}", Action: access.Public, Handler: p.open(p.loggedOut)},
 		{Method: "POST", Pattern: "/saml", Action: access.Public, Handler: p.open(p.saml)},
 		{Method: "GET", Pattern: "/saml/metadata.xml", Action: access.Public, Handler: p.open(p.metadata)},
 		{Method: "GET", Pattern: "/login/finish", Action: access.Public, Handler: p.step(p.finish)},
