@@ -59,6 +59,7 @@ type house struct {
 	apps     *identity.Applications
 	accounts *identity.Accounts
 	provided *identity.Providers
+	policies *overtaken
 	mux      *api.Mux
 	clock    *clock
 	hasher   *hasher
@@ -126,6 +127,7 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer, public *url.URL) {
 		Users: session.Life{Idle: 24 * time.Hour, Max: 168 * time.Hour, Limit: 100},
 		Apps:  session.Life{Idle: 10 * time.Minute, Max: 24 * time.Hour, Limit: 1000}, Wait: 5 * time.Minute, CacheFor: 2 * time.Second,
 	}
+	h.policies = &overtaken{Store: store.Policies{DB: db}}
 	h.login = &login.Service{
 		Tokens:   &token.Service{Store: store.Tokens{DB: db}, Access: rights, Now: now, NewID: newID},
 		Failures: &guard.Failures{Store: store.Guards{DB: db}, Now: now, Threshold: 20, Window: time.Minute},
@@ -136,7 +138,7 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer, public *url.URL) {
 			Wait: 5 * time.Minute, Talk: 10 * time.Minute, Tries: 5,
 		},
 		Hasher: h.hasher, MinFailure: 250 * time.Millisecond, QueueWait: 10 * time.Second, Now: now, Wait: func(context.Context, time.Duration) { h.waited.Add(1) },
-		Policy:      &policy.Service{Store: store.Policies{DB: db}, Access: rights, Now: now},
+		Policy:      &policy.Service{Store: h.policies, Access: rights, Now: now},
 		Enforcement: login.DemandNone, RefuseEnrolledBasic: true,
 		ElevationFor: 10 * time.Minute, UnlockFor: 10 * time.Minute, FreshFor: 10 * time.Minute, ElevationTries: 5,
 	}
