@@ -110,9 +110,8 @@ type Service struct {
 	Lockout      *guard.Lockout // of passwords and secrets
 	Gate         *guard.Gate    // of passwords, by name
 	Hasher       Hasher
-	Methods      map[Kind]Method // further ways that other rooms add
-	MinFailure   time.Duration   // no failed sign-in is answered sooner; 250 ms by default
-	QueueWait    time.Duration   // how long an attempt may wait for others of the same name; 10 s by default
+	MinFailure   time.Duration // no failed sign-in is answered sooner; 250 ms by default
+	QueueWait    time.Duration // how long an attempt may wait for others of the same name; 10 s by default
 
 	Second              *factor.Service // second factors
 	Accounts            *identity.Accounts
@@ -141,7 +140,7 @@ type Service struct {
 	BasicScope BasicScope
 	// OnBasic, where set, hears who has sent a right password by Basic where the policy warns of that.
 	OnBasic func(who access.Caller)
-	// OnAttempt, where set, hears of every attempt with a password, a secret or a further method: ok, failed, refused, busy or error.
+	// OnAttempt, where set, hears of every attempt with a password, a secret or a word of others: ok, failed, refused, busy or error.
 	OnAttempt func(kind Kind, outcome string)
 	// Wait, where set, stands in for a timer in tests.
 	Wait func(ctx context.Context, d time.Duration)

@@ -17,7 +17,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
 
-// Method is one way to prove who somebody is. A room that adds one puts it into Service.Methods.
+// Method is one way to prove who somebody is.
 type Method interface {
 	// Prove looks at what was presented. What is wrong is a *Wrong with the true reason; other errors mean
 	// that nobody could look. It neither counts nor records, and waits for nothing: Service does.
@@ -149,11 +149,7 @@ func (s *Service) method(of Kind) (Method, bool) {
 	case Certificate:
 		return certificates{s}, true
 	}
-	if m, ok := s.vouched(of); ok {
-		return m, true
-	}
-	m, ok := s.Methods[of]
-	return m, ok
+	return s.vouched(of)
 }
 
 // attempt looks at what was presented unless it must not be looked at, and counts a failure. How things stand then comes with a *Wrong too.

@@ -609,25 +609,17 @@ func TestSignIn_waits(t *testing.T) {
 	}
 }
 
-// closed is a method whose judge cannot be asked.
-type closed struct{}
-
-func (closed) Prove(context.Context, login.Presented) (login.Proof, error) {
-	return login.Proof{}, &login.Wrong{Reason: "the directory cannot be reached", Away: true}
-}
-
 // Nobody is locked out because a directory is down; the answer is the plain one, and as late.
 func TestSignIn_counts_nothing_while_nobody_can_judge(t *testing.T) {
 	t.Parallel()
-	h := newHall()
-	h.Methods = map[login.Kind]login.Method{"elsewhere": closed{}}
-	p := password("dana", right)
-	p.Kind, p.Accepts = "elsewhere", []login.Kind{"elsewhere"}
+	p := newPort()
+	p.ldap.err = &login.Wrong{Reason: "the directory cannot be reached", Away: true}
 	for range 10 {
-		want(t, h.try(t, p), login.ErrFailed)
+		want(t, p.try(t, p.vouched(login.LDAP, 4, right)), login.ErrFailed)
 	}
-	if h.strikes.n > 0 || len(h.waited) != 10 {
-		t.Errorf("counted %d, waited %d times", h.strikes.n, len(h.waited))
+	if p.strikes.n > 0 || len(p.waited) != 10 {
+		t.Errorf("counted %d, waited %d times", p.strikes.n, len(p.waited))
 	}
-	want(t, h.try(t, password("dana", right)), nil)
+	p.ldap.err = nil
+	want(t, p.try(t, p.vouched(login.LDAP, 4, right)), nil)
 }
