@@ -26,7 +26,7 @@ func (s *Service) LoginOptions(ctx context.Context) (LoginOptions, error) {
 	if err != nil {
 		return LoginOptions{}, err
 	}
-	offered, err := s.Buttons(ctx)
+	offered, err := s.enabled(ctx)
 	if err != nil {
 		return LoginOptions{}, err
 	}
@@ -41,12 +41,16 @@ func leadsIn(p identity.Provider) bool {
 
 // FormReachable reports whether names and passwords are taken from browsers. Who sends them where they are not is told ErrFormHidden.
 func (s *Service) FormReachable(ctx context.Context) (bool, error) {
+	is, err := s.Policy.SSO(ctx)
+	if err != nil || !is.HideForm || is.Fallback {
+		return err == nil, err
+	}
 	options, err := s.LoginOptions(ctx)
 	return options.Form || options.Hidden, err
 }
 
-// Buttons lists the providers that the sign-in page offers, by number: those that are enabled. It tells everybody, and no secret.
-func (s *Service) Buttons(ctx context.Context) ([]identity.Provider, error) {
+// enabled lists the providers that are enabled, by number, without their secrets.
+func (s *Service) enabled(ctx context.Context) ([]identity.Provider, error) {
 	all, err := s.Providers.Store.All(ctx)
 	if err != nil {
 		return nil, err
@@ -61,7 +65,7 @@ func (s *Service) Buttons(ctx context.Context) ([]identity.Provider, error) {
 	return offered, nil
 }
 
-// Button finds one of Buttons by its number. It reports identity.ErrNoProvider.
+// Button finds one of those that LoginOptions lists by its number. It reports identity.ErrNoProvider.
 func (s *Service) Button(ctx context.Context, number int64) (identity.Provider, error) {
 	one, err := s.Providers.Store.ByNumber(ctx, number)
 	if err == nil && !one.Enabled {
