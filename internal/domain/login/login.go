@@ -55,7 +55,6 @@ type Presented struct {
 	Basic   Basic           // how a password came
 	Path    string          // the request's, as the door routed it: decoded once, without relative segments and doubled slashes
 	States  []session.State // which sessions the door takes; nil is active ones alone
-	Solved  bool            // a right CAPTCHA came along
 	// Solve, where set, checks the CAPTCHA that came along. It is asked only where one is due.
 	Solve func(ctx context.Context) (bool, error)
 

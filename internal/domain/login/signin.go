@@ -185,7 +185,7 @@ func (s *Service) attempt(ctx context.Context, p Presented, m Method) (passed, e
 // stands tells how things stand, and whether the CAPTCHA that came along is right where one is due.
 func (s *Service) stands(ctx context.Context, p Presented, who *guard.Who) (guard.Standing, error) {
 	standing, err := s.Lockout.Stands(ctx, *who)
-	if err != nil || !standing.CaptchaDue || who.Solved || p.Solve == nil {
+	if err != nil || !standing.CaptchaDue || p.Solve == nil {
 		return standing, err
 	}
 	if who.Solved, err = p.Solve(ctx); err != nil || !who.Solved {
