@@ -249,3 +249,22 @@ func TestProvider_fails(t *testing.T) {
 		})
 	}
 }
+
+// Rule F4: what is asked for on the way to a provider leads nowhere but to a path of ours.
+func TestTargets_of_the_only_provider(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, local)
+	h.provide(t, identity.SAML, "Corp", "")
+	h.choose(t, noForm)
+	for target, path := range map[string]string{
+		"/docs?a=b": "/docs?a=b", "//evil.example": "/", `/\evil.example`: "/", "https://evil.example": "/", "/\n/evil.example": "/", "/a\r\nSet-Cookie: x": "/", "javascript:alert(1)": "/",
+	} {
+		b := h.browser(t)
+		w := b.get("/login?target=" + url.QueryEscape(target))
+		if to := w.Header().Get("Location"); to != "/login/sso/1?target="+url.QueryEscape(target) {
+			t.Fatalf("%q: on to %q", target, to)
+		}
+		w = b.post("/saml", "SAMLResponse", b.depart(t, w.Header().Get("Location"))+"|"+theirs)
+		wantTo(t, b.get(w.Header().Get("Location")), path)
+	}
+}
