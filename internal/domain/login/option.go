@@ -10,7 +10,7 @@ import (
 )
 
 // LoginOptions are the ways to sign in that are offered to browsers.
-type LoginOptions struct {
+type LoginOptions struct { //nolint:revive // the wires and their documents call them that
 	Form      bool                // name and password
 	Hidden    bool                // they are not offered, but taken from who asks for them by ?auth_fallback
 	Providers []identity.Provider // those that are enabled, by number, also directories and those that nobody can sign in by yet; without secrets
