@@ -165,6 +165,9 @@ type abroad struct {
 	asked int
 	begun int
 
+	sid   string    // the provider's own session
+	until time.Time // when that ends
+
 	meanwhile func() // what somebody else does while the provider is asked
 }
 
@@ -198,7 +201,7 @@ func (a *abroad) Arrive(_ context.Context, p identity.Provider, f *login.Flow, b
 	if back.Refused != "" || strings.HasPrefix(said, "bad") || f == nil && (p.Kind != identity.SAML || !p.Settings.SAML.IDPInitiated) {
 		return identity.Visitor{}, once, &login.Wrong{Reason: "what came back is bad"}
 	}
-	return identity.Visitor{Subject: strings.Fields(said)[0], Email: "dana@example.test", EmailVerified: true}, once, nil
+	return identity.Visitor{Subject: strings.Fields(said)[0], Email: "dana@example.test", EmailVerified: true, Session: a.sid, Until: a.until}, once, nil
 }
 
 func (a *abroad) Logout(_ context.Context, _ identity.Provider, token string) (login.Logout, []login.Once, error) {

@@ -83,6 +83,8 @@ type seats struct {
 	session.Store
 	rows map[[32]byte]session.Session
 	err  error
+
+	named []session.Vouched // what providers ended
 }
 
 func (s *seats) Insert(_ context.Context, x session.Session, _ string, _ int, _ audit.Event, _ func(session.Session) audit.Event) error {
