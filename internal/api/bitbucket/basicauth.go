@@ -74,8 +74,8 @@ func (d *Dialect) changeBasic(w http.ResponseWriter, r *http.Request, by access.
 func (d *Dialect) warned(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p, ok := byBasic(r); ok {
-			if text, err := d.Login.BasicWarning(r.Context(), p); err == nil && text != "" { // an error meets the password as well, and is told there
-				w.Header().Set("X-Gatehouse-Warning", text)
+			if text, err := d.Login.BasicWarning(r.Context(), p); err == nil { // an error meets the password as well, and is told there
+				api.Warn(w, text)
 			}
 		}
 		h.ServeHTTP(w, r)

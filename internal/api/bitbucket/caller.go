@@ -47,7 +47,7 @@ func (d *Dialect) bySessionOrPassword(r *http.Request) (access.Caller, error) {
 	switch {
 	case !ok:
 		return d.bySession(signed)(r)
-	case isToken(p.Secret.Reveal()):
+	case login.IsHTTPToken(p.Secret.Reveal()):
 		return access.Caller{}, errNotIn
 	}
 	return d.person(r, p)
@@ -83,7 +83,7 @@ func (d *Dialect) token(r *http.Request) (login.Presented, bool) {
 	if len(r.Header.Values("Authorization")) > 0 {
 		sent, ok := credentials(r, "Bearer")
 		p.Secret = secret.New(sent)
-		return p, ok && !isToken(sent)
+		return p, ok && !login.IsHTTPToken(sent)
 	}
 	sent, ok := d.Cookies.Read(r)
 	p.Secret, p.Cookie = sent, true
@@ -95,11 +95,6 @@ func presented(r *http.Request, kind login.Kind) login.Presented {
 	return login.Presented{
 		Kind: kind, Address: api.Remote(r.Context()), Door: Name, Accepts: []login.Kind{kind}, Request: api.RequestID(r.Context()),
 	}
-}
-
-// isToken recognises what programs use in place of a password: it is never taken for one, and opens nothing here.
-func isToken(sent string) bool {
-	return len(sent) == len("BBDC-")+44 && strings.HasPrefix(sent, "BBDC-")
 }
 
 // basic reads name and password. What cannot be read is a nameless person, who is refused as everybody else is.

@@ -47,7 +47,7 @@ func (s *Service) BasicWarning(ctx context.Context, p Presented) (string, error)
 // basicPolicy returns the policy on passwords by Basic, and whether it covers what was presented at all. Programs, tokens, sessions and passwords that
 // come in a body are never covered.
 func (s *Service) basicPolicy(ctx context.Context, p Presented) (is policy.Basic, covered bool, err error) {
-	if p.Kind != Password || p.Basic == "" || p.Basic != BasicREST && s.BasicScope != ScopeAll || isHTTPToken(p) {
+	if p.Kind != Password || p.Basic == "" || p.Basic != BasicREST && s.BasicScope != ScopeAll || IsHTTPToken(p.Secret.Reveal()) {
 		return policy.Basic{}, false, nil
 	}
 	is, err = s.Policy.Basic(ctx)
@@ -57,7 +57,7 @@ func (s *Service) basicPolicy(ctx context.Context, p Presented) (is policy.Basic
 // unblocked returns ErrBasicBlocked, on record, where the policy has shut the way by which a password came. An HTTP token in the place of a password is none,
 // and a *Failed that nobody counts: guessing tokens leads nowhere.
 func (s *Service) unblocked(ctx context.Context, p Presented) error {
-	if p.Kind == Password && p.Basic != "" && isHTTPToken(p) {
+	if p.Kind == Password && p.Basic != "" && IsHTTPToken(p.Secret.Reveal()) {
 		return s.answer(ctx, p, s.Now(), &Wrong{Reason: "an HTTP token is no password"}, guard.Standing{})
 	}
 	is, covered, err := s.basicPolicy(ctx, p)
@@ -82,8 +82,7 @@ func (s *Service) cameByBasic(ctx context.Context, p Presented, who access.Calle
 	}
 }
 
-// isHTTPToken recognises what programs use in place of a password.
-func isHTTPToken(p Presented) bool {
-	sent := p.Secret.Reveal()
+// IsHTTPToken recognises what programs use in place of a password: it is never taken for one.
+func IsHTTPToken(sent string) bool {
 	return len(sent) == len("BBDC-")+44 && strings.HasPrefix(sent, "BBDC-")
 }
