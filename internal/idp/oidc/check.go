@@ -18,9 +18,12 @@ func (f *Federation) Check(p identity.Provider) error {
 	if err := f.checkAddresses(s); err != nil {
 		return err
 	}
-	for _, scope := range slices.Concat(s.Scopes, p.Settings.JIT.Scopes) {
-		if !isScope(scope) {
-			return wrongIn("oidc.scopes", "a scope is a word of visible ASCII characters without quotes and backslashes") // RFC 6749 section 3.3
+	for _, all := range []struct {
+		path   string
+		scopes []string
+	}{{"oidc.scopes", s.Scopes}, {"jit.scopes", p.Settings.JIT.Scopes}} {
+		if slices.ContainsFunc(all.scopes, func(scope string) bool { return !isScope(scope) }) {
+			return wrongIn(all.path, "a scope is a word of visible ASCII characters without quotes and backslashes") // RFC 6749 section 3.3
 		}
 	}
 	for _, expression := range []struct{ path, name, text string }{

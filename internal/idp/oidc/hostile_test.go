@@ -528,6 +528,55 @@ func TestArrive_does_not_wait_for_slow_servers(t *testing.T) {
 	}
 }
 
+// A provider that is down lets nobody in and is not asked again at once; what it said before serves while only part of it is away.
+func TestArrive_while_the_provider_is_down(t *testing.T) {
+	t.Parallel()
+	gone := httptest.NewServer(http.NotFoundHandler())
+	address := gone.URL
+	gone.Close()
+	f := federation(t, "127.0.0.1")
+	for range 2 {
+		_, err := f.Depart(t.Context(), oidcProvider(address, "gate"), &login.Flow{})
+		refused(t, err, "the discovery document: ")
+	}
+	for _, c := range []struct{ path, reason string }{
+		{"/token", "the token endpoint answered 503"}, {"/userinfo", "the userinfo endpoint: answered 503"}, {"/keys", "the provider's keys: answered 503"},
+	} {
+		e := newEvil(t)
+		e.claims, e.userinfo = dropEmail, map[string]any{"sub": "ann-1", "email": "ann@example.test"}
+		f, p := federation(t, "127.0.0.1"), oidcProvider(e.URL, "gate")
+		now := time.Now()
+		f.Now = func() time.Time { return now }
+		var down atomic.Bool
+		honest := e.Config.Handler
+		e.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if down.Load() && r.URL.Path == c.path {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			honest.ServeHTTP(w, r)
+		})
+		down.Store(true)
+		_, err := e.arrive(t, f, p)
+		refused(t, err, c.reason)
+		down.Store(false)
+		now = now.Add(11 * time.Second)
+		if _, err := e.arrive(t, f, p); err != nil {
+			t.Errorf("%s: it is back: %v", c.path, err)
+		}
+		down.Store(true)
+		e.claims = func(said map[string]any) {
+			dropEmail(said)
+			said["iat"], said["exp"] = now.Unix(), now.Add(time.Minute).Unix()
+		}
+		now = now.Add(2 * time.Hour)
+		_, err = e.arrive(t, f, p)
+		if known := c.path == "/keys"; known != (err == nil) {
+			t.Errorf("%s: two hours later: %v", c.path, err)
+		}
+	}
+}
+
 // Strangers begin sign-ins as often as they like; how often that makes us call the provider is up to us.
 func TestCalls_are_few(t *testing.T) {
 	t.Parallel()

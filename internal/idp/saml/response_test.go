@@ -121,6 +121,24 @@ func TestArrive_checks_every_condition(t *testing.T) {
 }
 
 // rule F1
+// While a provider changes its certificate both are set, and either may sign; the old one is trusted until it is taken out.
+func TestArrive_while_certificates_change(t *testing.T) {
+	t.Parallel()
+	before, during, after := provider(theirs()), provider(theirs(), stranger()), provider(stranger())
+	for _, c := range []struct {
+		by   signer
+		p    identity.Provider
+		want bool
+	}{{theirs(), before, true}, {stranger(), before, false}, {theirs(), during, true}, {stranger(), during, true}, {theirs(), after, false}, {stranger(), after, true}} {
+		text := signing{by: c.by}.sign(t, good, "_assertion")
+		if !c.want {
+			refused(t, federation(), c.p, flow(), text)
+		} else if v := welcome(t, federation(), c.p, text); !reflect.DeepEqual(v, dana) {
+			t.Errorf("%+v came", v)
+		}
+	}
+}
+
 func TestArrive_refuses_other_signatures(t *testing.T) {
 	t.Parallel()
 	inclusive := "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
@@ -311,10 +329,14 @@ func TestArrive_says_who_came(t *testing.T) {
 		}, with(func(v *identity.Visitor) { v.Display, v.Email = "dana!", "dana@example.test" })},
 		{"provisioned under another address", "", "", func(s *identity.ProviderSettings) {
 			s.JIT = identity.JIT{Provision: true, Display: "${nobody}", Email: "boss@example.test"}
-		}, with(func(v *identity.Visitor) { v.Display, v.Email, v.EmailVerified, v.Unmapped = "", "boss@example.test", false, "the display name: there is no value for ${nobody}" })},
+		}, with(func(v *identity.Visitor) {
+			v.Display, v.Email, v.EmailVerified, v.Unmapped = "", "boss@example.test", false, "the display name: there is no value for ${nobody}"
+		})},
 		{"provisioned without an address", "", "", func(s *identity.ProviderSettings) {
 			s.JIT = identity.JIT{Provision: true, Email: "${upn}"}
-		}, with(func(v *identity.Visitor) { v.Email, v.EmailVerified, v.Unmapped = "", false, "the e-mail address: there is no value for ${upn}" })},
+		}, with(func(v *identity.Visitor) {
+			v.Email, v.EmailVerified, v.Unmapped = "", false, "the e-mail address: there is no value for ${upn}"
+		})},
 		{"with groups", `<saml:AttributeStatement>`, `<saml:AttributeStatement>` + groups, func(s *identity.ProviderSettings) {
 			s.JIT = identity.JIT{Provision: true, Groups: "groups"}
 		}, with(func(v *identity.Visitor) { v.Groups = []string{"agents", "basement", "third floor"} })},

@@ -224,6 +224,26 @@ func TestTest(t *testing.T) {
 			}
 		}
 	})
+	t.Run("nobody answers in time", func(t *testing.T) {
+		t.Parallel()
+		slow := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+		t.Cleanup(slow.Close)
+		steps := try(func(f *saml.Federation, s *identity.SAMLSettings) { f.Timeout, s.SSOURL = 50*time.Millisecond, slow.URL })
+		if len(steps) != 3 || steps[2].OK || !strings.Contains(steps[2].Note, "no answer in time") {
+			t.Errorf("%+v", steps)
+		}
+	})
+	t.Run("a private address is not called", func(t *testing.T) { // rule W8
+		t.Parallel()
+		strict, err := outbound.NewPolicy(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		steps := try(func(f *saml.Federation, _ *identity.SAMLSettings) { f.Client = strict.Client() })
+		if len(steps) != 3 || steps[2].OK || !strings.Contains(steps[2].Note, "target address is not allowed") {
+			t.Errorf("%+v", steps)
+		}
+	})
 	t.Run("nobody answers", func(t *testing.T) {
 		t.Parallel()
 		gone := httptest.NewServer(http.NotFoundHandler())
