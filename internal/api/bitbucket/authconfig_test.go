@@ -264,6 +264,8 @@ func TestProviders_are_refused(t *testing.T) {
 		{oidc, "client-id", "a\nb", "client-id must be at most 255 printable ASCII characters."},
 		{oidc, "username-claim", "${", "username-claim is not a valid expression."},
 		{oidc, "additional-scopes", []string{"a b"}, "additional-scopes holds something that is no scope."},
+		{oidc, "jit-configuration", map[string]any{"additional-openid-scopes": []string{"a b"}}, "additional-openid-scopes holds something that is no scope."},
+		{draft, "certificate", long[:31_000], ""},
 		{manual, "authorization-endpoint", nil, "authorization-endpoint is required when discovery-enabled is false."},
 		{manual, "token-endpoint", "", "token-endpoint is required when discovery-enabled is false."},
 		{manual, "userinfo-endpoint", nil, "userinfo-endpoint is required when discovery-enabled is false."},

@@ -29,8 +29,8 @@ const (
 	maxProviderName = 255 // characters
 	maxButton       = 40  // characters
 	maxDomains      = 100
-	maxExtra        = 32 // members, each of at most maxExtraText bytes
-	maxExtraText    = 4096
+	maxExtra        = 40 // members, each of at most maxExtraText bytes
+	maxExtraText    = 32 << 10
 )
 
 // Providers adds and changes identity providers, and finds out who came from one.
@@ -248,11 +248,11 @@ func (s ProviderSettings) checkLists() error {
 		}
 	}
 	if len(s.Extra) > maxExtra {
-		return wrong("extra", "at most 32 members")
+		return wrong("extra", "at most 40 members")
 	}
 	for name, text := range s.Extra {
 		if len(name)+len(text) > maxExtraText || !utf8.ValidString(name+text) || strings.ContainsRune(name+text, 0) {
-			return wrong("extra", "at most 4096 bytes of text each")
+			return wrong("extra", "at most 32768 bytes of text each")
 		}
 	}
 	return nil
