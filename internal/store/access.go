@@ -23,7 +23,7 @@ func insertBinding(ctx context.Context, tx Tx, b access.Binding) (bool, error) {
 }
 
 // bindingsOf is a subject's own bindings, and behind them those of a user's groups. An application in a group holds nothing by it.
-var bindingsOf = `SELECT id, subject_kind, subject_id, role, resource_kind, resource_id, created, '' FROM role_bindings WHERE subject_kind = $1 AND subject_id = $2
+const bindingsOf = `SELECT id, subject_kind, subject_id, role, resource_kind, resource_id, created, '' FROM role_bindings WHERE subject_kind = $1 AND subject_id = $2
 	UNION ALL SELECT b.id, b.subject_kind, b.subject_id, b.role, b.resource_kind, b.resource_id, b.created, m.name
 	FROM ` + groupsThatCount + ` m JOIN role_bindings b ON b.subject_kind = 'group' AND b.subject_id = m.group_id
 	WHERE $1 = 'user' AND m.user_id = $2 AND b.resource_kind <> 'account' AND (b.resource_kind <> 'installation' OR m.account = $3)

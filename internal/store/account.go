@@ -106,7 +106,7 @@ func (s Accounts) Change(ctx context.Context, id string, decide func(identity.Ac
 }
 
 // memberLevel ranks the roles of one user in one account; an administrator of the whole installation is one here too.
-var (
+const (
 	memberLevel = `MAX(CASE b.role WHEN 'account.administrator' THEN 3 WHEN 'account.member' THEN 2 WHEN 'account.auditor' THEN 1 ELSE 0 END)`
 	isTop       = `(EXISTS (SELECT 1 FROM role_bindings t WHERE t.subject_kind = 'user' AND t.subject_id = m.user_id
 		AND t.resource_kind = 'installation' AND t.role = 'sysadmin') OR EXISTS (SELECT 1 FROM ` + groupsThatCount + ` tg

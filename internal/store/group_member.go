@@ -8,14 +8,15 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 )
 
-// belonging is whether user x belongs to account a, in whatever role.
-func belonging(user, account string) string {
-	return `EXISTS (SELECT 1 FROM role_bindings am WHERE am.subject_kind = 'user' AND am.subject_id = ` + user + ` AND am.resource_kind = 'account' AND am.resource_id = ` + account + `)`
-}
+// What a user who belongs to an account has, in whatever role: the user stands behind belongs, the account behind toAccount.
+const (
+	belongs   = `EXISTS (SELECT 1 FROM role_bindings am WHERE am.subject_kind = 'user' AND am.resource_kind = 'account' AND am.subject_id = `
+	toAccount = ` AND am.resource_id = `
+)
 
 // groupsThatCount are the users in groups who hold what the groups hold: the account of the group is not disabled, and they belong to it.
-var groupsThatCount = `(SELECT gm.user_id, gm.group_id, g.account, g.name FROM group_members gm JOIN account_groups g ON g.id = gm.group_id
-	JOIN accounts ga ON ga.id = g.account WHERE NOT ga.disabled AND ` + belonging("gm.user_id", "g.account") + `)`
+const groupsThatCount = `(SELECT gm.user_id, gm.group_id, g.account, g.name FROM group_members gm JOIN account_groups g ON g.id = gm.group_id
+	JOIN accounts ga ON ga.id = g.account WHERE NOT ga.disabled AND ` + belongs + `gm.user_id` + toAccount + `g.account))`
 
 func scanGroupMember(scan Scan) (identity.GroupMember, error) {
 	var m identity.GroupMember
@@ -29,18 +30,18 @@ func (s Groups) Members(ctx context.Context, group string) ([]identity.GroupMemb
 		WHERE gm.group_id = $1 ORDER BY u.name_folded, u.id`, group)
 }
 
-var groupForMember = `SELECT ` + belonging("$2", "g.account") + ` FROM account_groups g WHERE g.id = $1`
+const groupForMember = `SELECT ` + belongs + `$2` + toAccount + `g.account) FROM account_groups g WHERE g.id = $1`
 
 // AddMember implements identity.GroupStore. Who leaves the account at the same moment is in a group that gives them nothing.
 func (s Groups) AddMember(ctx context.Context, group, user string, now time.Time, e audit.Event) error {
 	err := s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
-		belongs, err := One(ctx, tx, Value[bool], groupForMember, group, user)
+		member, err := One(ctx, tx, Value[bool], groupForMember, group, user)
 		switch {
 		case Absent(err):
 			return identity.ErrNoGroup
 		case err != nil:
 			return err
-		case !belongs:
+		case !member:
 			return identity.ErrNoMember
 		}
 		n, err := insertGroupMember(ctx, tx, group, user, "", now)

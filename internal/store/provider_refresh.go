@@ -6,33 +6,33 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 )
 
-var standingFacts = `SELECT EXISTS (SELECT 1 FROM provider_links l JOIN providers p ON p.id = l.provider WHERE l.user_id = $1 AND p.kind = 'ldap'),
-	NOT ` + belonging("$1", "$2")
+const standingFacts = `SELECT EXISTS (SELECT 1 FROM provider_links l JOIN providers p ON p.id = l.provider WHERE l.user_id = $1 AND p.kind = 'ldap'),
+	NOT ` + belongs + `$1` + toAccount + `$2)`
 
 // Standing implements identity.ProviderStore. What changes between its statements is found by Refresh.
 func (s Providers) Standing(ctx context.Context, user string, names []string) (identity.Standing, error) {
 	var is identity.Standing
-	err := s.DB.Read(ctx, func(ctx context.Context, tx Tx) (err error) {
-		is, err = standing(ctx, tx, user, names, "")
+	err := s.DB.Read(ctx, func(ctx context.Context, tx Tx) error {
+		u, err := One(ctx, tx, scanUser, `SELECT `+userColumns+` FROM users u WHERE u.id = $1`, user)
+		if err != nil {
+			return err
+		}
+		is, err = standing(ctx, tx, u, names)
 		return err
 	})
+	if Absent(err) {
+		err = identity.ErrUnknown
+	}
 	return is, err
 }
 
-// standing reads a user, and locks them where the statement's end says so.
-func standing(ctx context.Context, tx Tx, user string, names []string, lock string) (identity.Standing, error) {
-	var is identity.Standing
-	var err error
-	if is.User, err = One(ctx, tx, scanUser, `SELECT `+userColumns+` FROM users u WHERE u.id = $1`+lock, user); err != nil {
-		if Absent(err) {
-			err = identity.ErrUnknown
-		}
+// standing reads what else there is about a user.
+func standing(ctx context.Context, tx Tx, u identity.User, names []string) (is identity.Standing, err error) {
+	is.User = u
+	if err := tx.QueryRowContext(ctx, standingFacts, u.ID, identity.DefaultAccount).Scan(&is.Remote, &is.Guest); err != nil {
 		return is, err
 	}
-	if err := tx.QueryRowContext(ctx, standingFacts, user, identity.DefaultAccount).Scan(&is.Remote, &is.Guest); err != nil {
-		return is, err
-	}
-	if is.In, err = All(ctx, tx, scanGroup, groupsOfMember, user, identity.DefaultAccount); err != nil {
+	if is.In, err = All(ctx, tx, scanGroup, groupsOfMember, u.ID, identity.DefaultAccount); err != nil {
 		return is, err
 	}
 	for _, name := range names {
@@ -52,7 +52,14 @@ func standing(ctx context.Context, tx Tx, user string, names []string, lock stri
 func (s Providers) Refresh(ctx context.Context, user string, names []string, decide func(identity.Standing) (identity.Update, error)) (identity.User, error) {
 	var to identity.Update
 	err := s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
-		now, err := standing(ctx, tx, user, names, s.DB.ForUpdate())
+		u, err := One(ctx, tx, scanUser, `SELECT `+userColumns+` FROM users u WHERE u.id = $1`+s.DB.ForUpdate(), user)
+		if Absent(err) {
+			return identity.ErrUnknown
+		}
+		if err != nil {
+			return err
+		}
+		now, err := standing(ctx, tx, u, names)
 		if err != nil {
 			return err
 		}
