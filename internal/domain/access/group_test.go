@@ -192,6 +192,52 @@ func TestMayGiveAll_is_the_right_to_grant_each(t *testing.T) {
 	})
 }
 
+// Rule W7 with groups between: whatever people give to groups and whomever they add, nobody ends with a right that ana did not have.
+func TestGroups_never_lift_anybody_above_the_grantor(t *testing.T) {
+	t.Parallel()
+	resources := []access.Resource{access.Installation, access.Project("p1"), access.Project("p2"), access.Within("p1", "verify_session", "s")}
+	roles := []access.Role{access.Licensed, access.ProjectCreator, access.Admin, access.SysAdmin, access.ProjectReader, access.ProjectWriter, access.ProjectAdmin}
+	people, groups := []string{"ana", "bob", "eve"}, []string{"ops", "dev", "g-a"}
+	rapid.Check(t, func(t *rapid.T) {
+		ctx := context.Background()
+		c := &club{memory: &memory{}, members: make(map[string][]string)}
+		c.bindings = []access.Binding{holding("ana", rapid.SampledFrom(roles).Draw(t, "role"), rapid.SampledFrom(resources[:3]).Draw(t, "on"))}
+		s := clubbed(c)
+		may := func(who string, on access.Resource, do access.Action) bool {
+			d, err := s.Decide(ctx, user(who, "*"), do, on)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return d.Allowed
+		}
+		before := make(map[string]bool)
+		for _, on := range resources {
+			for _, do := range actions {
+				before[on.String()+" "+string(do)] = may("ana", on, do)
+			}
+		}
+		for range rapid.IntRange(1, 12).Draw(t, "steps") {
+			by, g := user(rapid.SampledFrom(people).Draw(t, "by"), "*"), rapid.SampledFrom(groups).Draw(t, "group")
+			if rapid.Bool().Draw(t, "adds") {
+				if s.Weigh(ctx, s.For(by), g) == nil {
+					c.members[g] = append(c.members[g], rapid.SampledFrom(people).Draw(t, "whom"))
+				}
+				continue
+			}
+			_ = s.Grant(ctx, by, access.Subject{Kind: access.Group, ID: g}, rapid.SampledFrom(roles).Draw(t, "role"), rapid.SampledFrom(resources[:3]).Draw(t, "on"))
+		}
+		for _, who := range people {
+			for _, on := range resources {
+				for _, do := range actions {
+					if may(who, on, do) && !before[on.String()+" "+string(do)] {
+						t.Fatalf("%s may do %s on %s: %+v, %v", who, do, on, c.bindings, c.members)
+					}
+				}
+			}
+		}
+	})
+}
+
 func TestWeigh_refuses_who_is_nobody_known_and_what_cannot_be_read(t *testing.T) {
 	t.Parallel()
 	s := clubbed(&club{memory: &memory{}})
