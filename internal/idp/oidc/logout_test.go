@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
+	"github.com/gatehouse-project/gatehouse/test/peers"
 )
 
 const (
@@ -338,5 +339,37 @@ func TestDepart_asks_what_provisioning_needs(t *testing.T) {
 	p.Settings.JIT.Scopes = []string{"two words"}
 	if f.Check(p) == nil {
 		t.Error("a scope of two words is taken")
+	}
+}
+
+// A certified provider signs somebody out: its token names the session that its ID token named.
+func TestLogout_at_a_real_provider(t *testing.T) {
+	t.Parallel()
+	heard := make(chan string, 9)
+	door := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { heard <- r.PostFormValue("logout_token") }))
+	t.Cleanup(door.Close)
+	real := peers.OIDC(t, peers.OIDCOptions{
+		Clients: []peers.OIDCClient{{ID: "rs", Secret: clientSecret, Logout: door.URL + "/oauth/logout/1"}}, Redirects: []string{redirect},
+	})
+	f, p := federation(t, "127.0.0.1"), oidcProvider(real.Issuer, "rs")
+	flow, d := depart(t, f, p)
+	v, _, err := f.Arrive(t.Context(), p, &flow, back(real.SignIn(t, d.URL, redirect, "ann")))
+	if err != nil || v.Session == "" {
+		t.Fatalf("%+v, %v", v, err)
+	}
+	real.SignOut(t, "ann")
+	select {
+	case token := <-heard:
+		ends, once, err := f.Logout(t.Context(), p, token)
+		if err != nil || ends != (login.Logout{Subject: v.Subject, Session: v.Session}) || len(once) != 1 {
+			t.Errorf("%+v, %+v, %v; the session is %q", ends, once, err, v.Session)
+		}
+		other := p
+		settings := *p.Settings.OIDC
+		settings.ClientID, other.ID, other.Settings.OIDC = "public", "other", &settings
+		_, _, err = f.Logout(t.Context(), other, token)
+		refused(t, err, "is for another client")
+	case <-time.After(10 * time.Second):
+		t.Fatal("the provider told nobody")
 	}
 }
