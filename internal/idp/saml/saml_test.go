@@ -228,7 +228,9 @@ func TestTest(t *testing.T) {
 		t.Parallel()
 		slow := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 		t.Cleanup(slow.Close)
-		steps := try(func(f *saml.Federation, s *identity.SAMLSettings) { f.Timeout, s.SSOURL = 50*time.Millisecond, slow.URL })
+		steps := try(func(f *saml.Federation, s *identity.SAMLSettings) {
+			f.Timeout, s.SSOURL = 50*time.Millisecond, slow.URL
+		})
 		if len(steps) != 3 || steps[2].OK || !strings.Contains(steps[2].Note, "no answer in time") {
 			t.Errorf("%+v", steps)
 		}
