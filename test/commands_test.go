@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -25,6 +26,7 @@ import (
 //
 //	exits CODE PROGRAM ARG...   the program ends with that exit code
 //	ready                       wait until the server at $HTTP is ready
+//	page PATH TEXT              wait until the page there has the text; with ! until it has not
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	binary := gate.Binary(t)
@@ -37,7 +39,7 @@ func TestCommands(t *testing.T) {
 			e.Setenv("GATEHOUSE_DATA", filepath.Join(e.WorkDir, "data"))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "ready": ready},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "ready": ready, "page": pageHas},
 	})
 }
 
@@ -70,6 +72,25 @@ func ready(ts *testscript.TestScript, _ bool, _ []string) {
 		}
 	}
 	ts.Fatalf("%s did not answer 200", url)
+}
+
+func pageHas(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: [!] page PATH TEXT")
+	}
+	var body []byte
+	for until := time.Now().Add(peers.Patience); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
+		r, err := http.Get("http://" + ts.Getenv("HTTP") + args[0])
+		if err != nil {
+			continue
+		}
+		body, err = io.ReadAll(r.Body)
+		_ = r.Body.Close()
+		if err == nil && strings.Contains(string(body), args[1]) != neg {
+			return
+		}
+	}
+	ts.Fatalf("%s: %q is there: %v\n%s", args[0], args[1], neg, body)
 }
 
 // demoRun is a demo whose output is read by a program.

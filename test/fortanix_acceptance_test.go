@@ -237,7 +237,7 @@ func elsewhere(t *testing.T, public, body string) said {
 }
 
 // basicShut shows that people's Basic is refused before the password is looked at, right or wrong, where every door is shut to it; bodies and
-// programs go on. Where it is shut below /rest alone, this wire goes on too.
+// programs go on, and so do those whom administrators let through while the server runs. Where it is shut below /rest alone, this wire goes on too.
 func basicShut(t *testing.T, _ vault) {
 	v := newVault(t, map[string]string{"basicauth.block": "true", "basicauth.scope": "all"})
 	v.person(t, "dana")
@@ -251,6 +251,18 @@ func basicShut(t *testing.T, _ vault) {
 	status := v.call(t, "GET", "/rest/tsv/latest/status", as("dana"), "")
 	status.is(t, http.StatusForbidden, `{"message":"Basic Authentication has been disabled on this instance."}`+"\n")
 	v.AwaitAudited(t, "login.password", "refused", "passwords by Basic are blocked")
+
+	admin := v.post(t, auth, "", `{"method":"password","email":"admin@gatehouse.local","password":"`+phrase+`"}`).bearer(t)
+	const at = "/rest/basicauth/latest/config"
+	v.call(t, "PUT", at, admin, `{"allowed-users":["DANA@*"],"show-warning-message":true}`).is(t, http.StatusNoContent, "")
+	const warning = "Basic authentication may be disabled on this instance."
+	if a := v.post(t, auth, as("dana"), "").is(t, http.StatusOK, ""); a.header.Get("X-Gatehouse-Warning") != warning {
+		t.Errorf("%v", a.header)
+	}
+	v.post(t, auth, basicAuth(mail("nobody"), phrase), "").is(t, http.StatusForbidden, "Basic authentication is disabled")
+	v.call(t, "PUT", at, admin, `{"block-requests":false}`).is(t, http.StatusNoContent, "")
+	v.post(t, auth, basicAuth(mail("nobody"), phrase), "").is(t, http.StatusUnauthorized, refusedText)
+	v.AwaitAudited(t, "basicauth.update", "done", "")
 
 	w := newVault(t, map[string]string{"basicauth.block": "true"})
 	w.person(t, "dana")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"time"
 
@@ -17,6 +16,7 @@ type idpCommands struct {
 	Add     idpAdd     `cmd:"" help:"Add a directory, or an OpenID Connect or SAML provider."`
 	List    idpList    `cmd:"" help:"List identity providers."`
 	Show    idpShow    `cmd:"" help:"Print one with all its settings but its secret, as JSON."`
+	Set     idpSet     `cmd:"" help:"Change settings of one; what is not given stays."`
 	Test    idpTest    `cmd:"" help:"Try what can be tried without a person, step by step."`
 	Enable  idpEnable  `cmd:"" help:"Let people come from it."`
 	Disable idpDisable `cmd:"" help:"Let nobody come from it, and end the sessions that began by it."`
@@ -28,79 +28,21 @@ const seeProviders = "see `gatehouse idp list`"
 type idpAdd struct {
 	Place
 	Output
-	Kind string `required:"" enum:"ldap,oidc,saml" placeholder:"KIND" help:"ldap, oidc or saml."`
-	Name string `required:"" help:"What people know it by."`
-
-	Disabled    bool     `help:"Add it without letting anybody come from it yet."`
-	Button      string   `placeholder:"TEXT" help:"Text of its button on the sign-in page (Log in with NAME)."`
-	Domain      []string `placeholder:"DOMAIN" help:"E-mail domains that discovery offers it to. Without it, all."`
-	LinkBy      string   `enum:",email,name" default:"" placeholder:"email|name" help:"How who comes first becomes a user who is there: by verified e-mail address, or by name. Without it, by 'gatehouse user link' alone."`
-	Provision   bool     `help:"Add people whom nobody has added, as members without rights."`
-	JITDisplay  string   `name:"jit-display" placeholder:"EXPR" help:"Expression for their display name, such as $${given_name}."`
-	JITEmail    string   `name:"jit-email" placeholder:"EXPR" help:"Expression for their e-mail address."`
-	SecretStdin bool     `help:"Read the client secret, or the password of the service account, from standard input."`
-
-	CAFile string `name:"ca-file" placeholder:"FILE" help:"Authorities to trust, in PEM form (the system's). ldap, oidc."`
-	Issuer string `placeholder:"ISSUER" help:"Who the provider says it is. oidc, saml."`
-
-	NameClaim string `placeholder:"EXPR" help:"Expression for the user name, such as $${sub}. oidc, saml."`
-
-	LDAP ldapFlags `embed:"" group:"ldap"`
-	OIDC oidcFlags `embed:"" group:"oidc"`
-	SAML samlFlags `embed:"" group:"saml"`
-}
-
-type ldapFlags struct {
-	URL              string `name:"url" placeholder:"URL" help:"ldaps://HOST[:PORT], or ldap://HOST[:PORT], which then means StartTLS."`
-	ServerName       string `placeholder:"NAME" help:"Name in the directory's certificate (the URL's host)."`
-	Resolve          string `placeholder:"HOW" help:"How a name becomes a DN: search, construct or upn."`
-	BindDN           string `name:"bind-dn" placeholder:"DN" help:"Service account; search needs it, and so does the re-check."`
-	BaseDN           string `name:"base-dn" placeholder:"DN" help:"Where search looks."`
-	Filter           string `placeholder:"FILTER" help:"What search looks for, with {login}, {mail} or {name} ((mail={login}))."`
-	Template         string `placeholder:"DN" help:"DN that construct makes, with {name} or {login}."`
-	SubjectAttribute string `placeholder:"ATTR" help:"Attribute that never changes (entryUUID)."`
-	NameAttribute    string `placeholder:"ATTR" help:"Attribute of the user name (uid)."`
-	MailAttribute    string `placeholder:"ATTR" help:"Attribute of the e-mail address (mail)."`
-	DisplayAttribute string `placeholder:"ATTR" help:"Attribute of the display name (cn)."`
-	Active           string `placeholder:"FILTER" help:"Filter that people must match to sign in and to stay."`
-}
-
-type oidcFlags struct {
-	ClientID     string   `name:"client-id" placeholder:"ID" help:"What the provider knows Gatehouse by."`
-	Scope        []string `placeholder:"SCOPE" help:"Scopes to ask for beside openid, email and profile."`
-	NoDiscovery  bool     `help:"Do not ask the provider for its endpoints: they are given."`
-	AuthURL      string   `name:"auth-url" placeholder:"URL" help:"Authorization endpoint."`
-	TokenURL     string   `name:"token-url" placeholder:"URL" help:"Token endpoint."`
-	UserinfoURL  string   `name:"userinfo-url" placeholder:"URL" help:"Userinfo endpoint."`
-	KeysURL      string   `name:"keys-url" placeholder:"URL" help:"Where the provider publishes its keys."`
-	AllowUnbound bool     `help:"Take codes of sign-ins that did not begin here; needs a client secret."`
-}
-
-type samlFlags struct {
-	SSOURL          string `name:"sso-url" placeholder:"URL" help:"Where people are sent."`
-	CertificateFile string `placeholder:"FILE" help:"Certificates by which the provider signs, in PEM form."`
-	IDPInitiated    bool   `name:"idp-initiated" help:"Take responses to no request of ours."`
-	SignRequests    bool   `help:"Sign requests."`
-}
-
-// given says whether a flag of the kind was used.
-func (f oidcFlags) given() bool {
-	return f.ClientID != "" || len(f.Scope) > 0 || f.NoDiscovery || f.AuthURL != "" || f.TokenURL != "" || f.UserinfoURL != "" || f.KeysURL != "" || f.AllowUnbound
+	Kind     string `required:"" enum:"ldap,oidc,saml" placeholder:"KIND" help:"ldap, oidc or saml."`
+	Name     string `required:"" help:"What people know it by."`
+	Disabled bool   `help:"Add it without letting anybody come from it yet."`
+	providerFlags
 }
 
 // Run adds the provider. Its settings are looked at, and nobody is asked.
 func (c *idpAdd) Run(ctx context.Context, p *process) error {
-	in, err := c.provider()
-	if err != nil {
+	in := identity.NewProvider{Kind: identity.ProviderKind(c.Kind), Name: c.Name, Disabled: c.Disabled}
+	if err := c.apply(in.Kind, &in.Settings); err != nil {
 		return err
 	}
-	if c.SecretStdin {
-		if in.Secret, err = p.readPassword(); err != nil {
-			return err
-		}
-		if in.Secret.Empty() {
-			return usagef("--secret-stdin: standard input is empty; give the secret, or leave the flag out")
-		}
+	var err error
+	if in.Secret, err = c.secret(p); err != nil {
+		return err
 	}
 	return p.withHouse(ctx, func(h *app.House, by access.Caller) error {
 		made, err := h.Providers.Add(ctx, h.Access.For(by), in)
@@ -115,59 +57,44 @@ func (c *idpAdd) Run(ctx context.Context, p *process) error {
 	})
 }
 
-// provider reads the flags of the kind. One of another kind is a mistake, not something to pass over.
-func (c *idpAdd) provider() (identity.NewProvider, error) {
-	in := identity.NewProvider{Kind: identity.ProviderKind(c.Kind), Name: c.Name, Disabled: c.Disabled}
-	in.Settings = identity.ProviderSettings{
-		Button: c.Button, Domains: c.Domain, Link: identity.LinkPolicy(c.LinkBy), JIT: identity.JIT{Provision: c.Provision, Display: c.JITDisplay, Email: c.JITEmail},
-	}
-	for kind, given := range map[identity.ProviderKind]bool{identity.LDAP: c.LDAP != ldapFlags{}, identity.OIDC: c.OIDC.given(), identity.SAML: c.SAML != samlFlags{}} {
-		if given && kind != in.Kind {
-			return in, usagef("a flag of --kind %s was given with --kind %s; see `gatehouse idp add --help`", kind, in.Kind)
-		}
-	}
-	if in.Kind == identity.LDAP && c.Issuer+c.NameClaim != "" || in.Kind == identity.SAML && c.CAFile != "" {
-		return in, usagef("a flag of another kind was given with --kind %s; see `gatehouse idp add --help`", in.Kind)
-	}
-	authorities, err := c.file("--ca-file", c.CAFile)
-	if err != nil {
-		return in, err
-	}
-	switch in.Kind {
-	case identity.LDAP:
-		f := c.LDAP
-		in.Settings.LDAP = &identity.LDAPSettings{
-			URL: f.URL, CA: authorities, ServerName: f.ServerName, Resolve: f.Resolve, BindDN: f.BindDN, BaseDN: f.BaseDN, Filter: f.Filter, Template: f.Template,
-			Subject: f.SubjectAttribute, Name: f.NameAttribute, Mail: f.MailAttribute, Display: f.DisplayAttribute, Active: f.Active,
-		}
-	case identity.OIDC:
-		f := c.OIDC
-		in.Settings.OIDC = &identity.OIDCSettings{
-			Issuer: c.Issuer, ClientID: f.ClientID, Scopes: f.Scope, NameClaim: c.NameClaim, NoDiscovery: f.NoDiscovery, AuthURL: f.AuthURL, TokenURL: f.TokenURL,
-			UserInfoURL: f.UserinfoURL, KeysURL: f.KeysURL, CA: authorities, AllowUnbound: f.AllowUnbound,
-		}
-	case identity.SAML:
-		f := c.SAML
-		certificate, err := c.file("--certificate-file", f.CertificateFile)
-		if err != nil {
-			return in, err
-		}
-		in.Settings.SAML = &identity.SAMLSettings{
-			Issuer: c.Issuer, SSOURL: f.SSOURL, Certificate: certificate, NameClaim: c.NameClaim, IDPInitiated: f.IDPInitiated, SignRequests: f.SignRequests,
-		}
-	}
-	return in, nil
+type idpSet struct {
+	Place
+	Output
+	Provider string `arg:"" name:"name" help:"Name of the provider."`
+	Name     string `placeholder:"NEW" help:"What people know it by from now on."`
+	Kind     string `enum:",ldap,oidc,saml" default:"" placeholder:"KIND" help:"Of a draft alone: ldap, oidc or saml."`
+	providerFlags
 }
 
-func (c *idpAdd) file(flag, name string) (string, error) {
-	if name == "" {
-		return "", nil
+// Run changes what was given and keeps the rest, the secret too.
+func (c *idpSet) Run(ctx context.Context, p *process) error {
+	if c.Name == "" && c.Kind == "" && !given(c.providerFlags) {
+		return usagef("set identity provider %s: nothing to set; see `gatehouse idp set --help`", c.Provider)
 	}
-	text, err := os.ReadFile(name)
+	plain, err := c.secret(p)
 	if err != nil {
-		return "", usagef("%s: %w; give a file that can be read", flag, err)
+		return err
 	}
-	return string(text), nil
+	return p.withProvider(ctx, "set", c.Provider, func(h *app.House, by access.Caller, one identity.Provider) error {
+		changed, err := h.Providers.Change(ctx, h.Access.For(by), one.ID, func(is identity.Provider) (identity.Provider, error) {
+			if c.Name != "" {
+				is.Name = c.Name
+			}
+			if c.Kind != "" {
+				is.Kind = identity.ProviderKind(c.Kind)
+			}
+			is.Secret = plain
+			return is, c.apply(is.Kind, &is.Settings)
+		})
+		if err != nil {
+			return err
+		}
+		if p.json {
+			return p.printJSON(wireProvider(changed))
+		}
+		p.note("set identity provider %s; try it with `gatehouse idp test %s`", changed.Name, strconv.Quote(changed.Name))
+		return nil
+	})
 }
 
 type providerJSON struct {

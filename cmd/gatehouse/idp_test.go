@@ -3,9 +3,19 @@ package main
 import (
 	"encoding/json"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
+
+func (s shell) provider(name string) providerJSON {
+	s.t.Helper()
+	var one providerJSON
+	if err := json.Unmarshal([]byte(s.must("", "idp", "show", name)), &one); err != nil {
+		s.t.Fatal(err)
+	}
+	return one
+}
 
 func TestIdP(t *testing.T) {
 	t.Parallel()
@@ -66,6 +76,33 @@ func TestIdP(t *testing.T) {
 		s.fails(1, "identity provider not found", "user", "link", "dana", "--idp", "nobody", "--subject", "x")
 		s.must("", "user", "unlink", "dana", "--idp", "corp")
 		s.fails(1, "not linked", "user", "unlink", "dana", "--idp", "corp")
+	})
+	t.Run("changes_what_is_given_and_keeps_the_rest", func(t *testing.T) {
+		before := s.provider("corp")
+		s.fails(2, "nothing to set", "idp", "set", "corp")
+		s.fails(2, "--kind ldap", "idp", "set", "corp", "--bind-dn", "cn=x")
+		s.fails(2, "another kind", "idp", "set", "people", "--jit-groups", "groups")
+		s.fails(1, "identity provider not found", "idp", "set", "nobody", "--button", "x")
+		s.fails(1, "kind of an identity provider cannot be changed", "idp", "set", "corp", "--kind", "saml")
+		if after := s.provider("corp"); !reflect.DeepEqual(before, after) {
+			t.Errorf("what was refused changed %+v to %+v", before, after)
+		}
+		s.must("", "idp", "set", "corp", "--name", "Corporation", "--jit-groups", "roles", "--jit-scope", "groups", "--jit-scope", "more", "--no-provision", "--link-by", "never", "--domain", "", "--scope", "offline_access")
+		after := s.provider("corporation")
+		if j := after.Settings.JIT; after.Number != 1 || j.Groups != "roles" || strings.Join(j.Scopes, " ") != "groups more" || j.Provision || after.Settings.Link != "" || len(after.Settings.Domains) != 0 {
+			t.Errorf("%+v", after)
+		}
+		if set := after.Settings; set.Button != before.Settings.Button || set.OIDC.Issuer != before.Settings.OIDC.Issuer || set.OIDC.ClientID != "gatehouse" || set.OIDC.Scopes[0] != "offline_access" {
+			t.Errorf("%+v", after)
+		}
+		s.must("another secret\n", "idp", "set", "corporation", "--secret-stdin", "--jit-scope", "", "--jit-groups", "", "--provision", "--scope", "", "--name", "Corp")
+		if after = s.provider("corp"); after.Settings.JIT.Groups != "" || len(after.Settings.JIT.Scopes) != 0 || !after.Settings.JIT.Provision || len(after.Settings.OIDC.Scopes) != 0 {
+			t.Errorf("%+v", after)
+		}
+		s.must("", "idp", "set", "people", "--filter", "(uid={login})", "--json")
+		if l := s.provider("people").Settings.LDAP; l.Filter != "(uid={login})" || l.Resolve != "search" || l.BindDN == "" {
+			t.Errorf("%+v", l)
+		}
 	})
 	s.must("", "idp", "remove", "people")
 	s.fails(1, "identity provider not found", "idp", "remove", "people")

@@ -49,9 +49,12 @@ type commands struct {
 	Migrate migrateCommand `cmd:"" group:"Run" help:"Bring the database to this program's version."`
 
 	User    userCommands    `cmd:"" group:"Manage" help:"People who can sign in."`
+	Group   groupCommands   `cmd:"" group:"Manage" help:"Sets of people who hold roles together."`
 	App     appCommands     `cmd:"" name:"app" group:"Manage" help:"Programs that sign in with a secret of their own."`
 	Session sessionCommands `cmd:"" group:"Manage" help:"Who is signed in."`
 	IDP     idpCommands     `cmd:"" name:"idp" group:"Manage" help:"Directories and identity providers where people sign in."`
+	SSO     ssoCommands     `cmd:"" name:"sso" group:"Manage" help:"What the sign-in page offers; the way back in when a provider is down."`
+	Basic   basicCommands   `cmd:"" name:"basic-auth" group:"Manage" help:"Who may still send a password by HTTP Basic."`
 	Project projectCommands `cmd:"" group:"Manage" help:"What API keys and proofs belong to."`
 	APIKey  apikeyCommands  `cmd:"" name:"apikey" group:"Manage" help:"Keys with which programs call the API."`
 
@@ -208,9 +211,9 @@ func overview(w io.Writer, root *kong.Node) {
 			group = command.Group.Title
 			fmt.Fprintf(w, "\n%s\n", group)
 		}
-		fmt.Fprintf(w, "  %-10s%s\n", command.Name, command.Help)
+		fmt.Fprintf(w, "  %-12s%s\n", command.Name, command.Help)
 		if verbs := verbsOf(command); verbs != "" {
-			fmt.Fprintf(w, "  %-10s  %s\n", "", verbs)
+			fmt.Fprintf(w, "  %-12s  %s\n", "", verbs)
 		}
 	}
 	fmt.Fprint(w, "\nMore about one of them: gatehouse COMMAND --help\n")

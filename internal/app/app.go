@@ -24,6 +24,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/keyproof"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
+	"github.com/gatehouse-project/gatehouse/internal/domain/policy"
 	"github.com/gatehouse-project/gatehouse/internal/domain/project"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
@@ -79,6 +80,7 @@ type House struct {
 	Webhooks *webhook.Service
 	Keyproof *keyproof.Service
 	Keys     *sshkey.Service // SSH keys on file
+	Policies *policy.Service
 
 	Providers *identity.Providers
 
@@ -292,7 +294,7 @@ func (h *House) buildIdentity() {
 	h.hasher.Waited = h.metrics.hashQueued
 	h.Users = &identity.Service{Store: store.Users{DB: h.DB}, Hasher: h.hasher, Now: now, NewID: newID, TopRoles: access.TopRoles(), SignUp: c.SignUp}
 	h.Accounts = &identity.Accounts{Store: store.Accounts{DB: h.DB}, Now: now, NewID: newID, UsersMake: c.AccountsCreate == "users"}
-	h.Groups = &identity.Groups{Store: store.Groups{DB: h.DB}, Now: now, NewID: newID}
+	h.Groups = &identity.Groups{Store: store.Groups{DB: h.DB}, Now: now, NewID: newID, Weigh: h.Access.Weigh}
 	h.Apps = &identity.Applications{Store: store.Applications{DB: h.DB, Sealer: h.Sealer}, Now: now, NewID: newID}
 }
 
@@ -312,25 +314,26 @@ func (h *House) buildSignIn() {
 		Store: store.Factors{DB: h.DB, Sealer: h.Sealer}, Now: now, NewID: newID, RPID: c.WebAuthn.RPID, RPName: "Gatehouse", // its origins are known once the door listens
 		Wait: c.Session.Pending, Talk: c.TSV.Conversation, Tries: c.TSV.Tries, OnError: h.failed,
 	}
+	h.Policies = &policy.Service{Store: store.Policies{DB: h.DB}, Access: h.Access, Now: now, CacheFor: cacheFor, Start: policy.Basic{Block: c.Auth.BlockBasic}}
 	h.Login = &login.Service{
 		Tokens: h.Tokens, Failures: h.Failures, Audit: h.Audit, Now: now,
 		Access: h.Access, Users: h.Users, Applications: h.Apps, Sessions: h.Sessions, Lockout: h.Lockout, Gate: &guard.Gate{Width: 4}, Hasher: h.hasher,
 		MinFailure: time.Duration(c.Auth.MinFailureMS) * time.Millisecond, QueueWait: c.Auth.HashWait, OnAttempt: h.metrics.signedIn,
-		BlockBasic: blockBasic(c.Auth), Second: h.Factors, Accounts: h.Accounts, Enforcement: c.TSV.Enforcement, MFAAfterSSO: c.Auth.MFAAfterSSO, RefuseEnrolledBasic: c.Auth.RefuseEnrolledBasic,
+		Policy: h.Policies, BasicScope: login.BasicScope(c.Auth.BasicScope), OnBasic: (&basicLog{log: h.Log, now: now}).note, Second: h.Factors, Accounts: h.Accounts, Enforcement: c.TSV.Enforcement, MFAAfterSSO: c.Auth.MFAAfterSSO, RefuseEnrolledBasic: c.Auth.RefuseEnrolledBasic,
 		ElevationFor: c.TSV.Elevation, UnlockFor: c.Auth.Config2FA, FreshFor: c.Auth.Fresh, ElevationTries: c.TSV.Tries,
 	}
 }
 
 func (h *House) buildKeyproof() {
 	c, now := h.Config.SSHVerify, h.Now
-	policy, err := outbound.NewPolicy(c.WebhookAllow)
+	reach, err := outbound.NewPolicy(c.WebhookAllow)
 	if err != nil {
 		panic("config let a bad webhook_allow through: " + err.Error())
 	}
 	hooks := store.Webhooks{DB: h.DB, Sealer: h.Sealer}
 	h.Webhooks = &webhook.Service{
-		Store: hooks, Access: h.Access, Sender: outbound.Webhooks{Client: policy.Client()}, Now: now, NewID: newID,
-		Allowed: policy.Allowed, UserAgent: "Gatehouse/" + h.Version, Holder: h.Node, Lease: c.WebhookLease, Timeout: c.WebhookTimeout,
+		Store: hooks, Access: h.Access, Sender: outbound.Webhooks{Client: reach.Client()}, Now: now, NewID: newID,
+		Allowed: reach.Allowed, UserAgent: "Gatehouse/" + h.Version, Holder: h.Node, Lease: c.WebhookLease, Timeout: c.WebhookTimeout,
 		RetryUnit: c.WebhookRetryUnit, Poll: min(time.Second, c.WebhookRetryUnit), Parallel: 64, Batch: 128, MaxPer: c.WebhooksMax, KeepFor: c.InvocationRetention,
 		OnDelivery: h.metrics.delivered, OnError: h.failed,
 	}
@@ -354,12 +357,4 @@ func (h *House) sealed(events int, took time.Duration, err error) {
 	if err != nil {
 		h.failed("seal audit log", err)
 	}
-}
-
-// blockBasic is where passwords by Basic are not taken.
-func blockBasic(c config.Auth) login.BlockBasic {
-	if !c.BlockBasic {
-		return login.BlockNowhere
-	}
-	return login.BlockBasic(c.BlockBasicScope)
 }

@@ -61,7 +61,7 @@ func (s *Server) owners() ([]api.Owner, error) {
 func (s *Server) native() *native.API {
 	return &native.API{
 		Login: s.Login, Sessions: s.Sessions, Access: s.Access, Users: s.Users, Accounts: s.Accounts, Groups: s.Groups, Apps: s.Apps, Providers: s.Providers,
-		Projects: s.Projects, Keyproof: s.Keyproof, Webhooks: s.Webhooks, Cookies: s.cookies(), BodyWait: bodyWait, FreshFor: s.Config.Auth.Fresh, Now: s.Now,
+		Policy: s.Policies, Projects: s.Projects, Keyproof: s.Keyproof, Webhooks: s.Webhooks, Cookies: s.cookies(), BodyWait: bodyWait, FreshFor: s.Config.Auth.Fresh, Now: s.Now,
 	}
 }
 
@@ -79,9 +79,11 @@ func (s *Server) fortanix() *fortanix.Dialect {
 	}
 }
 
-// bitbucket is the dialect of two-step verification.
+// bitbucket is the dialect of two-step verification and of single sign-on.
 func (s *Server) bitbucket() *bitbucket.Dialect {
-	return &bitbucket.Dialect{Login: s.Login, Captcha: s.Captcha, Cookies: s.cookies(), BodyWait: bodyWait}
+	return &bitbucket.Dialect{
+		Login: s.Login, Captcha: s.Captcha, Access: s.Access, Providers: s.Providers, Policy: s.Login.Policy, Cookies: s.cookies(), BodyWait: bodyWait,
+	}
 }
 
 // signin serves the steps of signing in that take a browser.

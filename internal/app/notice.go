@@ -33,6 +33,8 @@ func (s *Server) heard(payload string) {
 		s.Keys.ForgetAll()
 	case "provider":
 		s.Sessions.ForgetAll()
+	case "policy":
+		s.Policies.Forget()
 	}
 }
 
@@ -42,5 +44,6 @@ func (s *Server) missed() {
 	s.Projects.ForgetAll()
 	s.Sessions.ForgetAll()
 	s.Keys.ForgetAll()
+	s.Policies.Forget()
 	s.Webhooks.Wake()
 }

@@ -35,10 +35,12 @@ func (h *House) buildProviders() {
 		Guarded: func(ctx context.Context, user string) (bool, error) {
 			return h.Access.Holds(ctx, access.Subject{Kind: access.User, ID: user}, access.Admin, access.Installation)
 		},
+		Heavy: h.Access.Heavy, JITAdminGroups: c.SSO.JITAdminGroups,
 	}
 	h.Apps.Providers = h.Providers.Store
 	l := h.Login
 	l.Providers, l.Flows, l.Once, l.NewID, l.OnError = h.Providers, store.Flows{DB: h.DB, Sealer: h.Sealer}, h.Once, newID, h.failed
+	l.SessionMax = c.SSO.Session
 	l.Discoveries = &guard.Failures{Store: store.Guards{DB: h.DB}, Now: now, Threshold: c.SSO.Discover, Window: time.Minute}
 	l.Directory = ldap.Directory{Dial: to.DialInside}
 	l.Federations = map[identity.ProviderKind]login.Federation{

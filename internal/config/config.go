@@ -100,7 +100,7 @@ type Auth struct {
 	MFAAfterSSO         bool
 	RefuseEnrolledBasic bool
 	BlockBasic          bool
-	BlockBasicScope     string // rest or all
+	BasicScope          string // rest or all
 }
 
 // TSV is two-step verification.
@@ -123,6 +123,9 @@ type SSO struct {
 	Allow     []string      // host names and CIDRs that calls may reach although they are private
 	Recheck   time.Duration // how often each person of a directory is looked up
 	Discover  int           // sign-ins that one address may begin in a minute
+	Session   time.Duration // how long a session lasts at most after OpenID Connect or SAML; 0: as long as any other
+
+	JITAdminGroups bool // people join groups that administer the installation by a provider's word
 }
 
 // AWS is how programs prove their AWS identity.

@@ -88,8 +88,8 @@ func table() []Setting {
 		{"auth.mfa_after_sso", "", "true or false", "false", "Who has enrolled a second factor proves it after signing in at an OpenID Connect or SAML provider too. After LDAP it always is.", truth(func(c *Config) *bool { return &c.Auth.MFAAfterSSO })},
 		{"auth.hash_parallel", "", "number", "0", "Password hashes that run at a time, 19 MiB each; 0 is one for each processor.", whole(func(c *Config) *int { return &c.Auth.HashParallel }, 0, 1024)},
 		{"auth.hash_wait", "", "duration", "10s", "How long a sign-in may queue for its password hash before it is turned away.", wait(func(c *Config) *time.Duration { return &c.Auth.HashWait })},
-		{"basicauth.block", "", "true or false", "false", "Passwords sent by HTTP Basic are refused before they are looked at. Programs are not touched.", truth(func(c *Config) *bool { return &c.Auth.BlockBasic })},
-		{"basicauth.scope", "", "rest or all", "rest", "Where `basicauth.block` holds: below `/rest`, or at every door that takes a person's Basic.", oneOf(func(c *Config) *string { return &c.Auth.BlockBasicScope }, "rest", "all")},
+		{"basicauth.block", "", "true or false", "false", "Passwords sent by HTTP Basic are refused before they are looked at. Programs are not touched. This is the start value: once an administrator has changed the policy, what the administrator chose counts and this setting no longer does.", truth(func(c *Config) *bool { return &c.Auth.BlockBasic })},
+		{"basicauth.scope", "", "rest or all", "rest", "Where the policy on HTTP Basic holds: below `/rest`, or at every door that takes a person's Basic.", oneOf(func(c *Config) *string { return &c.Auth.BasicScope }, "rest", "all")},
 		{"basic.refuse_2sv_users", "", "true or false", "true", "A password sent with each request opens nobody who has a second factor, or must have one.", truth(func(c *Config) *bool { return &c.Auth.RefuseEnrolledBasic })},
 		{"tsv.enforcement", "", "none, system-admins or all", "none", "Of whom a second factor is demanded, whatever their account demands. People whom an identity provider looks after are left to it.", oneOf(func(c *Config) *string { return &c.TSV.Enforcement }, "none", "system-admins", "all")},
 		{"tsv.conversation", "", "duration", "10m", "How long a sign-in in steps, or the setting up of an app, may take.", wait(func(c *Config) *time.Duration { return &c.TSV.Conversation })},
@@ -99,7 +99,9 @@ func table() []Setting {
 		{"webauthn.origins", "", "origins", "", "Whose pages may use security keys, each `https://HOST[:PORT]`. Empty: as `public_origins`.", origins(func(c *Config) *[]string { return &c.WebAuthn.Origins })},
 		{"sso.allow_http", "", "true or false", "false", "Identity providers may have plain http URLs on loopback addresses; for tests.", truth(func(c *Config) *bool { return &c.SSO.AllowHTTP })},
 		{"sso.allow", "", "hosts and CIDRs", "", "Private addresses at which OpenID Connect and SAML providers may be asked all the same. Directories need no entry.", hosts(func(c *Config) *[]string { return &c.SSO.Allow })},
+		{"sso.jit_admin_groups", "", "true or false", "false", "Identity providers that add people may put them into groups which hold admin or sysadmin on the installation, too. They always take them out.", truth(func(c *Config) *bool { return &c.SSO.JITAdminGroups })},
 		{"sso.recheck", "", "duration", "2m", "How often a directory with a service account is asked whether each of its people is still there. Who is gone is out within twice that time.", wait(func(c *Config) *time.Duration { return &c.SSO.Recheck })},
+		{"sso.session_max", "", "0 or duration", "0", "How long a session lasts at most that began at an OpenID Connect or SAML provider, so that people prove there anew that they are still welcome; 0 is as long as any other. It ends earlier where the provider says so.", waitOrNone(func(c *Config) *time.Duration { return &c.SSO.Session })},
 		{"sso.discover_limit", "", "number", "60", "Sign-ins at identity providers that one address may begin in a minute.", whole(func(c *Config) *int { return &c.SSO.Discover }, 1, maxInt)},
 		{"aws.sts_base_url", "", "URL", "", "Where AWS STS is reached, `https://HOST[:PORT]`, instead of the region's public host: a private endpoint.", optional(baseURL(func(c *Config) *string { return &c.AWS.STSBaseURL }))},
 		{"aws.regions", "", "regions", "", "AWS regions at which programs may prove who they are. Empty: all.", regions(func(c *Config) *[]string { return &c.AWS.Regions })},
@@ -219,18 +221,21 @@ func wait(at func(*Config) *time.Duration) reader {
 	}
 }
 
-// span reads an idle window: what callers are told of it fits 31 bits of seconds.
-// waitOrNone is wait where 0 means that there is none.
+// waitOrNone reads a duration, or 0 for none.
 func waitOrNone(at func(*Config) *time.Duration) reader {
 	return func(c *Config, s string) error {
 		if s == "0" {
 			*at(c) = 0
 			return nil
 		}
-		return wait(at)(c, s)
+		if wait(at)(c, s) != nil {
+			return fmt.Errorf("%q is neither 0 nor a duration above zero, such as 10s, 5m or 30d", s)
+		}
+		return nil
 	}
 }
 
+// span reads an idle window: what callers are told of it fits 31 bits of seconds.
 func span(at func(*Config) *time.Duration) reader {
 	return func(c *Config, s string) error {
 		d, err := duration(s)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
 )
 
@@ -12,12 +13,6 @@ import (
 type Bindings struct{ DB *DB }
 
 var _ access.Store = Bindings{}
-
-func scanBinding(scan Scan) (access.Binding, error) {
-	var b access.Binding
-	err := scan(&b.ID, &b.Subject.Kind, &b.Subject.ID, &b.Role, &b.Resource.Kind, &b.Resource.ID, ScanTime(&b.Created))
-	return b, err
-}
 
 // insertBinding reports whether the binding is new.
 func insertBinding(ctx context.Context, tx Tx, b access.Binding) (bool, error) {
@@ -27,20 +22,27 @@ func insertBinding(ctx context.Context, tx Tx, b access.Binding) (bool, error) {
 	return n > 0, err
 }
 
+// bindingsOf is a subject's own bindings, and behind them those of a user's groups. An application in a group holds nothing by it.
+const bindingsOf = `SELECT id, subject_kind, subject_id, role, resource_kind, resource_id, created, '' FROM role_bindings WHERE subject_kind = $1 AND subject_id = $2
+	UNION ALL SELECT b.id, b.subject_kind, b.subject_id, b.role, b.resource_kind, b.resource_id, b.created, m.name
+	FROM ` + groupsThatCount + ` m JOIN role_bindings b ON b.subject_kind = 'group' AND b.subject_id = m.group_id
+	WHERE $1 = 'user' AND m.user_id = $2 AND b.resource_kind <> 'account' AND (b.resource_kind <> 'installation' OR m.account = $3)
+	ORDER BY 2 DESC, 1`
+
+func scanBinding(scan Scan) (access.Binding, error) {
+	var b access.Binding
+	err := scan(&b.ID, &b.Subject.Kind, &b.Subject.ID, &b.Role, &b.Resource.Kind, &b.Resource.ID, ScanTime(&b.Created), &b.Group)
+	return b, err
+}
+
 // BindingsOf implements access.Store.
 func (s Bindings) BindingsOf(ctx context.Context, of access.Subject) ([]access.Binding, error) {
-	var all []access.Binding
-	err := s.DB.Read(ctx, func(ctx context.Context, tx Tx) (err error) {
-		all, err = All(ctx, tx, scanBinding, `SELECT id, subject_kind, subject_id, role, resource_kind, resource_id, created
-			FROM role_bindings WHERE subject_kind = $1 AND subject_id = $2`, string(of.Kind), of.ID)
-		return err
-	})
-	return all, err
+	return readAll(ctx, s.DB, scanBinding, bindingsOf, string(of.Kind), of.ID, identity.DefaultAccount)
 }
 
 // BindingsOn implements access.Store.
 func (s Bindings) BindingsOn(ctx context.Context, on access.Resource) ([]access.Binding, error) {
-	return readAll(ctx, s.DB, scanBinding, `SELECT id, subject_kind, subject_id, role, resource_kind, resource_id, created
+	return readAll(ctx, s.DB, scanBinding, `SELECT id, subject_kind, subject_id, role, resource_kind, resource_id, created, ''
 		FROM role_bindings WHERE resource_kind = $1 AND resource_id = $2 ORDER BY created, id`, on.Kind, on.ID)
 }
 

@@ -108,8 +108,10 @@ func (s Accounts) Change(ctx context.Context, id string, decide func(identity.Ac
 // memberLevel ranks the roles of one user in one account; an administrator of the whole installation is one here too.
 const (
 	memberLevel = `MAX(CASE b.role WHEN 'account.administrator' THEN 3 WHEN 'account.member' THEN 2 WHEN 'account.auditor' THEN 1 ELSE 0 END)`
-	isTop       = `EXISTS (SELECT 1 FROM role_bindings t WHERE t.subject_kind = 'user' AND t.subject_id = m.user_id
-		AND t.resource_kind = 'installation' AND t.role = 'sysadmin')`
+	isTop       = `(EXISTS (SELECT 1 FROM role_bindings t WHERE t.subject_kind = 'user' AND t.subject_id = m.user_id
+		AND t.resource_kind = 'installation' AND t.role = 'sysadmin') OR EXISTS (SELECT 1 FROM ` + groupsThatCount + ` tg
+		JOIN role_bindings t ON t.subject_kind = 'group' AND t.subject_id = tg.group_id AND t.resource_kind = 'installation' AND t.role = 'sysadmin'
+		WHERE tg.user_id = m.user_id AND tg.account = '` + identity.DefaultAccount + `'))`
 	membersOf = `(SELECT b.resource_id AS account, b.subject_id AS user_id, ` + memberLevel + ` AS level, MIN(b.created) AS since
 		FROM role_bindings b WHERE b.subject_kind = 'user' AND b.resource_kind = 'account' AND `
 	grouped = ` GROUP BY b.resource_id, b.subject_id) m`
@@ -222,6 +224,9 @@ func (s Accounts) RemoveMember(ctx context.Context, account, user string, e audi
 		}
 		if n == 0 {
 			return identity.ErrNoMember
+		}
+		if err := leaveGroups(ctx, tx, account, user); err != nil {
+			return err
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE sessions SET account = '' WHERE kind = 'user' AND principal = $1 AND account = $2 AND ended IS NULL`, user, account)
 		if err != nil {

@@ -10,11 +10,11 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
 
-const conversationColumns = `c.id, c.digest, c.kind, c.user_id, c.session, c.name, c.method, c.stamp, c.provider, c.target, c.sealed, c.tries, c.created, c.expires`
+const conversationColumns = `c.id, c.digest, c.kind, c.user_id, c.session, c.name, c.method, c.stamp, c.provider, c.provider_session, c.until, c.target, c.sealed, c.tries, c.created, c.expires`
 
 func (s Factors) scanConversation(scan Scan) (c factor.Conversation, err error) {
 	var digest, sealed []byte
-	err = scan(&c.ID, &digest, &c.Purpose, &c.User, &c.Session, &c.Name, &c.Method, &c.Stamp, &c.Provider, &c.Target, &sealed, &c.Tries,
+	err = scan(&c.ID, &digest, &c.Purpose, &c.User, &c.Session, &c.Name, &c.Method, &c.Stamp, &c.Provider, &c.ProviderSession, ScanTime(&c.Until), &c.Target, &sealed, &c.Tries,
 		ScanTime(&c.Created), ScanTime(&c.Expires))
 	copy(c.Digest[:], digest)
 	if err != nil || sealed == nil {
@@ -51,9 +51,9 @@ func (s Factors) Open(ctx context.Context, c factor.Conversation) error {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO factor_conversations (id, digest, kind, user_id, session, name, method, stamp, provider, target, sealed,
-			tries, created, expires) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+			tries, created, expires, provider_session, until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
 			c.ID, c.Digest[:], string(c.Purpose), c.User, c.Session, c.Name, c.Method, c.Stamp, c.Provider, c.Target, sealed, int64(c.Tries),
-			Micros(c.Created), Micros(c.Expires))
+			Micros(c.Created), Micros(c.Expires), c.ProviderSession, NullMicros(c.Until))
 		return err
 	})
 }

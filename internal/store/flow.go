@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
+	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
 
@@ -129,8 +130,9 @@ func (s Flows) Answered(ctx context.Context, f login.Flow, now time.Time) error 
 	if err != nil {
 		return err
 	}
-	_, err = s.take(ctx, `UPDATE login_flows SET finish = $2, expires = $3, sealed = $4 WHERE id = $1 AND length(finish) = 0 AND expires > $5 RETURNING `+flowColumns,
-		f.ID, digestOf(f.Finish.Reveal()), Micros(f.Expires), sealed, Micros(now))
+	_, err = s.take(ctx, `UPDATE login_flows SET finish = $2, expires = $3, sealed = $4, subject = $6, provider_session = $7
+		WHERE id = $1 AND length(finish) = 0 AND expires > $5 RETURNING `+flowColumns,
+		f.ID, digestOf(f.Finish.Reveal()), Micros(f.Expires), sealed, Micros(now), session.AtProvider(f.Visitor.Subject), session.AtProvider(f.Visitor.Session))
 	return err
 }
 

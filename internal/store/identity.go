@@ -126,11 +126,7 @@ func (s Users) Change(ctx context.Context, id string, decide func(identity.User)
 		if is, err = decide(was); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE users SET name = $2, name_folded = $3, email = $4, email_folded = $5, email_verified = $6, password_hash = $7, disabled = $8, updated = $9,
-			display_name = $10, first_name = $11, last_name = $12, description = $13, disabled_by = $14 WHERE id = $1`,
-			id, is.Name, identity.Fold(is.Name), is.Email, identity.FoldEmail(is.Email), is.EmailVerified, is.PasswordHash, is.Disabled, Micros(is.Updated),
-			is.Names.Display, is.Names.First, is.Names.Last, is.Names.Description, is.DisabledBy)
-		if err != nil {
+		if err := saveUser(ctx, tx, id, is); err != nil {
 			return err
 		}
 		said, err := endedBy(ctx, tx, access.User, id, end, is.Updated, e)
@@ -143,6 +139,14 @@ func (s Users) Change(ctx context.Context, id string, decide func(identity.User)
 		return insertEvents(ctx, tx, said)
 	})
 	return is, takenUser(err)
+}
+
+func saveUser(ctx context.Context, tx Tx, id string, is identity.User) error {
+	_, err := tx.ExecContext(ctx, `UPDATE users SET name = $2, name_folded = $3, email = $4, email_folded = $5, email_verified = $6, password_hash = $7, disabled = $8, updated = $9,
+		display_name = $10, first_name = $11, last_name = $12, description = $13, disabled_by = $14 WHERE id = $1`,
+		id, is.Name, identity.Fold(is.Name), is.Email, identity.FoldEmail(is.Email), is.EmailVerified, is.PasswordHash, is.Disabled, Micros(is.Updated),
+		is.Names.Display, is.Names.First, is.Names.Last, is.Names.Description, is.DisabledBy)
+	return err
 }
 
 // ByID implements identity.Store.

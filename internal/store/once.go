@@ -25,6 +25,19 @@ func (s Once) Use(ctx context.Context, key string, until, now time.Time) (bool, 
 	return first && err == nil, err
 }
 
+// Used implements guard.OnceStore.
+func (s Once) Used(ctx context.Context, key string, now time.Time) (bool, error) {
+	digest := sha256.Sum256([]byte(key))
+	err := s.DB.Read(ctx, func(ctx context.Context, tx Tx) error {
+		_, err := One(ctx, tx, Value[int64], `SELECT until FROM used_once WHERE key = $1 AND until > $2`, digest[:], Micros(now))
+		return err
+	})
+	if Absent(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // SweepUsed implements guard.OnceStore.
 func (s Once) SweepUsed(ctx context.Context, before time.Time) error {
 	return s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {

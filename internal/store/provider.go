@@ -272,6 +272,9 @@ func (s Providers) InsertMade(ctx context.Context, u identity.User, l identity.L
 		if err := insertUser(ctx, tx, u, identity.Ordinary); err != nil {
 			return err
 		}
+		if err := markMade(ctx, tx, u.ID); err != nil {
+			return err
+		}
 		if err := insertLink(ctx, tx, l); err != nil {
 			return err
 		}

@@ -20,7 +20,7 @@ var _ session.Store = Sessions{}
 
 // selectSession reads sessions with what the principal is now.
 const selectSession = `SELECT s.id, s.digest, s.kind, s.principal, COALESCE(u.name, a.name, ''), s.account, s.state, s.method, s.transport,
-	s.created, s.authenticated, s.last_used, s.idle, s.deadline, s.elevated, s.ended, s.address, s.user_agent, s.provider, s.unlocked, s.tries, s.certificate, s.login,
+	s.created, s.authenticated, s.last_used, s.idle, s.deadline, s.elevated, s.ended, s.address, s.user_agent, s.provider, s.unlocked, s.tries, s.certificate, s.login, s.provider_session, s.until,
 	COALESCE(u.disabled, a.disabled, TRUE) OR COALESCE(home.disabled, TRUE) OR COALESCE(chosen.disabled, FALSE), COALESCE(a.addresses, '[]')
 	FROM sessions s
 	LEFT JOIN users u ON s.kind = 'user' AND u.id = s.principal
@@ -34,7 +34,7 @@ func scanSignedIn(scan Scan) (session.Session, error) {
 	var idle int64
 	err := scan(&x.ID, &digest, &x.Principal.Kind, &x.Principal.ID, &x.Principal.Name, &x.Account, &x.State, &x.Method, &x.Transport,
 		ScanTime(&x.Created), ScanTime(&x.Authenticated), ScanTime(&x.LastUsed), &idle, ScanTime(&x.Deadline), ScanTime(&x.Elevated), ScanTime(&x.Ended),
-		&x.Address, &x.UserAgent, &x.Provider, ScanTime(&x.Unlocked), &x.Tries, &x.Certificate, &x.Login, &x.Shut, ScanJSON(&x.Networks))
+		&x.Address, &x.UserAgent, &x.Provider, ScanTime(&x.Unlocked), &x.Tries, &x.Certificate, &x.Login, &x.ProviderSession, ScanTime(&x.Until), &x.Shut, ScanJSON(&x.Networks))
 	copy(x.Digest[:], digest)
 	x.Idle = time.Duration(idle) * time.Microsecond
 	return x, err
@@ -60,11 +60,11 @@ func (s Sessions) Insert(ctx context.Context, x session.Session, stamp string, l
 			}
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO sessions (id, digest, kind, principal, account, state, method, transport, created, authenticated,
-			last_used, idle, deadline, elevated, expires, address, user_agent, provider, unlocked, tries, certificate, login)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`,
+			last_used, idle, deadline, elevated, expires, address, user_agent, provider, unlocked, tries, certificate, login, provider_session, until)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`,
 			x.ID, x.Digest[:], string(x.Principal.Kind), x.Principal.ID, x.Account, string(x.State), x.Method, string(x.Transport), Micros(x.Created), Micros(x.Authenticated),
 			Micros(x.LastUsed), x.Idle.Microseconds(), Micros(x.Deadline), NullMicros(x.Elevated), Micros(x.Expires()), x.Address, x.UserAgent,
-			x.Provider, NullMicros(x.Unlocked), x.Tries, x.Certificate, x.Login)
+			x.Provider, NullMicros(x.Unlocked), x.Tries, x.Certificate, x.Login, x.ProviderSession, NullMicros(x.Until))
 		if err != nil {
 			return err
 		}

@@ -1,7 +1,7 @@
 // An OpenID Connect provider for the tests: node oidc.mjs '{"port":9000,"redirects":["http://127.0.0.1:1/oauth"]}'
 //
 // Anybody signs in under any name with any password. Who it is, is made of the name, or stands in "accounts". A client signs by the
-// algorithm of its row. POST /test/rotate makes new keys; with ?keep=1 the old ones stay published.
+// algorithm of its row, and hears at its "logout" address who has signed out. POST /test/rotate makes new keys; with ?keep=1 the old ones stay published.
 import { generateKeyPair } from 'node:crypto'
 import { createServer } from 'node:http'
 import { promisify } from 'node:util'
@@ -35,6 +35,7 @@ const client = (row) => ({
   token_endpoint_auth_method: row.auth ?? 'client_secret_basic',
   id_token_signed_response_alg: row.alg ?? 'RS256',
   redirect_uris: options.redirects,
+  ...(row.logout && { backchannel_logout_uri: row.logout, backchannel_logout_session_required: true }),
 })
 
 function newProvider(keys) {
@@ -45,6 +46,8 @@ function newProvider(keys) {
     claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name', 'preferred_username'] },
     conformIdTokenClaims: !options.claims_in_id_token, // as the standard has it, userinfo alone says more than who it is
     enabledJWA: { idTokenSigningAlgValues: ['RS256', 'PS256', 'ES256'] },
+    features: { backchannelLogout: { enabled: true } },
+    fetch: (url, { dispatcher, ...how }) => fetch(url, how), // clients listen on loopback, where the default does not go
     findAccount: (ctx, name) => ({ accountId: name, claims: () => claimsOf(name) }),
     pkce: { required: () => false },
     ttl: { AccessToken: 600, AuthorizationCode: 60, Grant: 600, IdToken: 600, Interaction: 600, Session: 600 },

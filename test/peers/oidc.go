@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -18,8 +19,9 @@ import (
 type OIDCClient struct {
 	ID     string `json:"id"`
 	Secret string `json:"secret,omitempty"`
-	Auth   string `json:"auth,omitempty"` // how it proves itself: client_secret_basic (default), client_secret_post or none
-	Alg    string `json:"alg,omitempty"`  // what signs its ID tokens: RS256 (default), ES256 or PS256
+	Auth   string `json:"auth,omitempty"`   // how it proves itself: client_secret_basic (default), client_secret_post or none
+	Alg    string `json:"alg,omitempty"`    // what signs its ID tokens: RS256 (default), ES256 or PS256
+	Logout string `json:"logout,omitempty"` // where it hears who has signed out (back-channel logout); nowhere when empty
 }
 
 // OIDCOptions says what a provider knows.
@@ -34,6 +36,9 @@ type OIDCOptions struct {
 type OIDCProvider struct {
 	Issuer  string
 	Process *Process
+
+	mu       sync.Mutex
+	browsers map[string]*http.Client // of the last sign-in under each name
 }
 
 // OIDC starts a provider, over plain http, that ends with the test. Each call is another issuer.
@@ -115,6 +120,12 @@ func (p *OIDCProvider) SignIn(tb testing.TB, authorize, redirect, name string) u
 		tb.Fatal(err)
 	}
 	browser := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	p.mu.Lock()
+	if p.browsers == nil {
+		p.browsers = map[string]*http.Client{}
+	}
+	p.browsers[name] = browser
+	p.mu.Unlock()
 	answer, err := browser.Get(authorize)
 	for range 12 {
 		if err != nil {
@@ -137,6 +148,33 @@ func (p *OIDCProvider) SignIn(tb testing.TB, authorize, redirect, name string) u
 	}
 	tb.Fatal("the provider's pages go in circles")
 	return nil
+}
+
+// SignOut signs the browser of the last sign-in under that name out at the provider, which tells the clients that want to hear of it before it answers.
+func (p *OIDCProvider) SignOut(tb testing.TB, name string) {
+	tb.Helper()
+	p.mu.Lock()
+	browser := p.browsers[name]
+	p.mu.Unlock()
+	answer, err := browser.Get(p.Issuer + "/session/end")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	page, _ := io.ReadAll(answer.Body)
+	answer.Body.Close()
+	_, token, _ := strings.Cut(string(page), `name="xsrf" value="`)
+	token, _, found := strings.Cut(token, `"`)
+	if !found {
+		tb.Fatalf("the provider answered %s: %.300s", answer.Status, page)
+	}
+	answer, err = browser.PostForm(p.Issuer+"/session/end/confirm", url.Values{"xsrf": {token}, "logout": {"yes"}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode >= http.StatusBadRequest {
+		tb.Fatalf("sign out: %s", answer.Status)
+	}
 }
 
 // interaction fills in the form of the provider's page.

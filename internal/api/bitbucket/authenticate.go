@@ -22,6 +22,12 @@ var (
 
 // authenticate begins a session for a name and a password, or a conversation where there is a second step.
 func (d *Dialect) authenticate(w http.ResponseWriter, r *http.Request) error {
+	switch reachable, err := d.Login.FormReachable(r.Context()); {
+	case err != nil:
+		return err
+	case !reachable:
+		return api.WriteJSON(w, http.StatusUnauthorized, wireRefusal{Message: login.ErrFormHidden.Text + "."})
+	}
 	body, err := read(r)
 	if err != nil {
 		return err

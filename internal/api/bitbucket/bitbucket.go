@@ -1,12 +1,13 @@
 // Package bitbucket speaks the authentication API of Bitbucket Data Center, so that programs written for it sign in to Gatehouse
 // unchanged.
 //
-// Its wire was written down from the vendor's public documentation. Today this is login and two-step verification, /rest/tsv; the
-// other parts of /rest answer as a route does that is missing there. Where that documentation is silent or contradicts itself the
+// Its wire was written down from the vendor's public documentation. Today this is login and two-step verification, /rest/tsv, identity
+// providers and the sign-in page, /rest/authconfig, and the policy on passwords by Basic, /rest/basicauth; the other parts of /rest answer as a
+// route does that is missing there. Where that documentation is silent or contradicts itself the
 // choice is ours; docs/dialects/bitbucket.md lists the choices, and the test of every operation.
 //
 // A request is judged in one order, whatever else is wrong with it: the path (404), the method (405), the credential (401, 403), where a
-// cookie's request began (403), the form of the body (413, 400), and what the operation itself asks: elevation (401), whether two-step
+// cookie's request began (403), an administrator's right (403), the form of the body (413, 400), and what the operation itself asks: elevation (401), whether two-step
 // verification is set up (400), the conversation (400), the code (400, 401). Signing in looks at no credential but those in its body, and at
 // where every request began.
 package bitbucket
@@ -14,19 +15,25 @@ package bitbucket
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/api"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
+	"github.com/gatehouse-project/gatehouse/internal/domain/policy"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 )
 
 // Dialect answers in the words of the wire what the services behind it do.
 type Dialect struct {
-	Login   *login.Service
-	Captcha Captcha
+	Login     *login.Service
+	Captcha   Captcha
+	Access    *access.Service
+	Providers *identity.Providers
+	Policy    *policy.Service
 
 	Cookies  api.Cookies
 	BodyWait time.Duration // how long a request may take to arrive; 0 is for ever
@@ -57,7 +64,9 @@ func (d *Dialect) Owner() api.Owner {
 }
 
 // Routes are the operations of the wire.
-func (d *Dialect) Routes() []api.Route { return versioned(d.verification()) }
+func (d *Dialect) Routes() []api.Route {
+	return versioned(slices.Concat(d.verification(), d.singleSignOn(), d.basicAuth()))
+}
 
 // versioned serves routes under each version.
 func versioned(routes []api.Route) []api.Route {
@@ -105,6 +114,11 @@ func (d *Dialect) open(h func(w http.ResponseWriter, r *http.Request) error, own
 	return d.inTime(api.Adapter{Fail: failPlugin(own...)}.Open(d.atLogin(h)))
 }
 
+// anybody is for routes that tell everybody something.
+func (d *Dialect) anybody(h func(w http.ResponseWriter, r *http.Request) error) http.Handler {
+	return d.inTime(api.Adapter{Fail: failPlugin()}.Open(h))
+}
+
 // inSession is for routes that a person's session alone opens, in one of the states.
 func (d *Dialect) inSession(h api.Handler, states []session.State, own ...row) http.Handler {
 	return d.behind(d.bySession(states), h, own)
@@ -112,7 +126,18 @@ func (d *Dialect) inSession(h api.Handler, states []session.State, own ...row) h
 
 // inPerson is for routes that name and password open as well.
 func (d *Dialect) inPerson(h api.Handler, own ...row) http.Handler {
-	return d.behind(d.bySessionOrPassword, h, own)
+	return d.warned(d.behind(d.bySessionOrPassword, h, own))
+}
+
+// office is a route for administrators. The right is asked for before the body is looked at, and by the verb once more.
+func (d *Dialect) office(method, pattern string, action access.Action, h api.Handler, own ...row) api.Route {
+	allowed := func(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+		if err := d.Access.Require(r.Context(), by, action, access.Installation); err != nil {
+			return err
+		}
+		return h(w, r, by)
+	}
+	return api.Route{Method: method, Pattern: pattern, Action: action, Handler: d.inPerson(allowed, own...)}
 }
 
 func (d *Dialect) behind(authenticate func(*http.Request) (access.Caller, error), h api.Handler, own []row) http.Handler {

@@ -20,6 +20,8 @@ import (
 //	tsv authenticate/**, enforced enrolment          nothing is needed and no Authorization is looked at
 //	tsv elevate-permissions/**, one's own factors    a person's session, as Bearer or cookie
 //	tsv status, sso-management-status, unenroll/user the same, or a person's name and password by Basic
+//	authconfig login-options                         nothing is needed and no Authorization is looked at
+//	authconfig otherwise, basicauth                  a person's session, or name and password by Basic
 
 // signed are the states of sessions that count as logged in, enrolling those that may enrol as well.
 var (
@@ -41,16 +43,22 @@ func (d *Dialect) bySession(states []session.State) func(*http.Request) (access.
 
 // bySessionOrPassword lets a person in by an active session, or by name and password.
 func (d *Dialect) bySessionOrPassword(r *http.Request) (access.Caller, error) {
-	name, password, ok := basic(r)
-	if !ok {
+	p, ok := byBasic(r)
+	switch {
+	case !ok:
 		return d.bySession(signed)(r)
-	}
-	if isToken(password) {
+	case login.IsHTTPToken(p.Secret.Reveal()):
 		return access.Caller{}, errNotIn
 	}
-	p := presented(r, login.Password)
-	p.Name, p.Secret, p.Basic = name, secret.New(password), login.BasicREST
 	return d.person(r, p)
+}
+
+// byBasic is the name and the password that came by Basic.
+func byBasic(r *http.Request) (login.Presented, bool) {
+	name, password, ok := basic(r)
+	p := presented(r, login.Password)
+	p.Name, p.Secret, p.Basic, p.Path = name, secret.New(password), login.BasicREST, r.URL.Path
+	return p, ok
 }
 
 // person authenticates, and gives everybody else the one answer of plugins: which reason it was stands in the audit log alone. That a
@@ -75,7 +83,7 @@ func (d *Dialect) token(r *http.Request) (login.Presented, bool) {
 	if len(r.Header.Values("Authorization")) > 0 {
 		sent, ok := credentials(r, "Bearer")
 		p.Secret = secret.New(sent)
-		return p, ok && !isToken(sent)
+		return p, ok && !login.IsHTTPToken(sent)
 	}
 	sent, ok := d.Cookies.Read(r)
 	p.Secret, p.Cookie = sent, true
@@ -87,11 +95,6 @@ func presented(r *http.Request, kind login.Kind) login.Presented {
 	return login.Presented{
 		Kind: kind, Address: api.Remote(r.Context()), Door: Name, Accepts: []login.Kind{kind}, Request: api.RequestID(r.Context()),
 	}
-}
-
-// isToken recognises what programs use in place of a password: it is never taken for one, and opens nothing here.
-func isToken(sent string) bool {
-	return len(sent) == len("BBDC-")+44 && strings.HasPrefix(sent, "BBDC-")
 }
 
 // basic reads name and password. What cannot be read is a nameless person, who is refused as everybody else is.

@@ -33,8 +33,11 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
+	"github.com/gatehouse-project/gatehouse/internal/domain/policy"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/domain/token"
+	"github.com/gatehouse-project/gatehouse/internal/idp/oidc"
+	"github.com/gatehouse-project/gatehouse/internal/idp/saml"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 	"github.com/gatehouse-project/gatehouse/internal/store"
 	"github.com/gatehouse-project/gatehouse/internal/store/sqlite"
@@ -55,6 +58,8 @@ type house struct {
 	users    *identity.Service
 	apps     *identity.Applications
 	accounts *identity.Accounts
+	provided *identity.Providers
+	policies *overtaken
 	mux      *api.Mux
 	clock    *clock
 	hasher   *hasher
@@ -122,6 +127,7 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer, public *url.URL) {
 		Users: session.Life{Idle: 24 * time.Hour, Max: 168 * time.Hour, Limit: 100},
 		Apps:  session.Life{Idle: 10 * time.Minute, Max: 24 * time.Hour, Limit: 1000}, Wait: 5 * time.Minute, CacheFor: 2 * time.Second,
 	}
+	h.policies = &overtaken{Store: store.Policies{DB: db}}
 	h.login = &login.Service{
 		Tokens:   &token.Service{Store: store.Tokens{DB: db}, Access: rights, Now: now, NewID: newID},
 		Failures: &guard.Failures{Store: store.Guards{DB: db}, Now: now, Threshold: 20, Window: time.Minute},
@@ -132,11 +138,22 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer, public *url.URL) {
 			Wait: 5 * time.Minute, Talk: 10 * time.Minute, Tries: 5,
 		},
 		Hasher: h.hasher, MinFailure: 250 * time.Millisecond, QueueWait: 10 * time.Second, Now: now, Wait: func(context.Context, time.Duration) { h.waited.Add(1) },
+		Policy:      &policy.Service{Store: h.policies, Access: rights, Now: now},
 		Enforcement: login.DemandNone, RefuseEnrolledBasic: true,
 		ElevationFor: 10 * time.Minute, UnlockFor: 10 * time.Minute, FreshFor: 10 * time.Minute, ElevationTries: 5,
 	}
+	h.provided = &identity.Providers{
+		Store: store.Providers{DB: db, Sealer: sealer}, Users: store.Users{DB: db}, Now: now, NewID: newID, Check: h.login.CheckProvider,
+		Guarded: func(context.Context, string) (bool, error) { return false, nil },
+		Heavy:   func(context.Context, string) (bool, error) { return false, nil },
+	}
+	h.login.Providers = h.provided
+	h.login.Federations = map[identity.ProviderKind]login.Federation{
+		identity.OIDC: &oidc.Federation{Client: http.DefaultClient, RedirectURI: local + "/oauth", Now: now},
+		identity.SAML: &saml.Federation{EntityID: local + "/saml/metadata.xml", ACS: local + "/saml", Now: now},
+	}
 	h.dialect = &bitbucket.Dialect{
-		Login: h.login, Cookies: api.Cookies{PublicURL: public}, BodyWait: 10 * time.Second,
+		Login: h.login, Access: rights, Providers: h.provided, Policy: h.login.Policy, Cookies: api.Cookies{PublicURL: public}, BodyWait: 10 * time.Second,
 		Captcha: &guard.Captcha{Sealer: sealer, Once: store.Once{DB: db}, Now: now, Life: 5 * time.Minute, Choose: func() string { return puzzle }},
 	}
 }

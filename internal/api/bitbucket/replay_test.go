@@ -12,14 +12,15 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
 
-// Every operation and every refusal of login and two-step verification stands in testdata, byte for byte.
+// Every operation and every refusal stands in testdata, byte for byte.
 func TestExchanges(t *testing.T) {
 	t.Parallel()
 	apitest.Dir(t, "testdata/*.txtar", func(t *testing.T) apitest.Replay {
 		t.Helper()
 		h := newHouseThatDemands(t, publicURL(t.Name()), demandIn(t.Name()))
+		cert := certificate(t)
 		passes := func(d time.Duration) func(*testing.T) { return func(*testing.T) { h.clock.pass(d) } }
-		return apitest.Replay{Handler: h, Vars: h.vars(t), Steps: map[string]func(*testing.T){
+		return apitest.Replay{Handler: h, Vars: h.vars(t, cert), Steps: map[string]func(*testing.T){
 			"half a minute passes":   passes(30 * time.Second),
 			"nine minutes pass":      passes(9 * time.Minute),
 			"eleven minutes pass":    passes(11 * time.Minute),
@@ -36,6 +37,13 @@ func TestExchanges(t *testing.T) {
 				must(t, h.users.SetDisabled(t.Context(), by, h.ids["erin"], true))
 			},
 			"a second factor is demanded of all": func(*testing.T) { h.login.Enforcement = login.DemandAll },
+			"an hour passes":                     passes(time.Hour),
+			"providers are on file":              func(t *testing.T) { h.provide(t, cert) },
+			"another change comes first":         func(*testing.T) { h.policies.next = true },
+			"zoe and bob come from a provider": func(t *testing.T) {
+				h.comes(t, "zoe")
+				h.comes(t, "bob")
+			},
 		}}
 	})
 }
@@ -68,7 +76,7 @@ func (h *house) unlock(t *testing.T, name string) {
 }
 
 // vars are the words that testdata uses for what each run makes anew.
-func (h *house) vars(t *testing.T) map[string]string {
+func (h *house) vars(t *testing.T, cert string) map[string]string {
 	t.Helper()
 	return map[string]string{
 		"admin": h.bearers["admin"], "dana": h.bearers["dana"], "erin": h.bearers["erin"], "mara": h.bearers["mara"], "olga": h.bearers["olga"],
@@ -77,5 +85,6 @@ func (h *house) vars(t *testing.T) map[string]string {
 		"asadmin": strings.TrimPrefix(basic("admin", password), "Basic "),
 		"aserin":  strings.TrimPrefix(basic("erin", password), "Basic "),
 		"long":    strings.Repeat("a", 1<<20),
+		"cert":    cert, "hundred": strings.TrimSuffix(strings.Repeat(`"/rest",`, 100), ","),
 	}
 }

@@ -88,7 +88,7 @@ func (d *Dialect) token(r *http.Request) (login.Presented, bool) {
 // presented is a credential of that kind at this door.
 func (d *Dialect) presented(r *http.Request, kind login.Kind) login.Presented {
 	return login.Presented{
-		Kind: kind, Address: api.Remote(r.Context()), Door: Name, Accepts: []login.Kind{kind}, Request: api.RequestID(r.Context()), Certificate: certificate(r),
+		Kind: kind, Address: api.Remote(r.Context()), Door: Name, Accepts: []login.Kind{kind}, Request: api.RequestID(r.Context()), Certificate: certificate(r), Path: r.URL.Path,
 	}
 }
 

@@ -71,6 +71,10 @@ func (federation) Arrive(_ context.Context, _ identity.Provider, f *login.Flow, 
 	return visitor(email), nil, nil
 }
 
+func (federation) Logout(context.Context, identity.Provider, string) (login.Logout, []login.Once, error) {
+	return login.Logout{}, nil, &login.Wrong{Reason: "nobody is signed out here"}
+}
+
 func (federation) Check(identity.Provider) error                        { return nil }
 func (federation) Test(context.Context, identity.Provider) []login.Step { return nil }
 

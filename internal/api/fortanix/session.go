@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/gatehouse-project/gatehouse/internal/api"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
@@ -28,6 +29,11 @@ func (d *Dialect) auth(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	warning, err := d.Login.BasicWarning(r.Context(), p)
+	if err != nil {
+		return err
+	}
+	api.Warn(w, warning)
 	in, err := d.Login.SignIn(r.Context(), p, login.Begin{Transport: transport, UserAgent: r.UserAgent()})
 	if err != nil {
 		return err

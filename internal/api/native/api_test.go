@@ -117,6 +117,7 @@ var mustBeFresh = []string{
 	"PATCH /api/v1/factors/devices/{device}", "DELETE /api/v1/factors/devices/{device}", "POST /api/v1/factors/recovery-codes",
 	"POST /api/v1/providers", "PATCH /api/v1/providers/{provider}", "DELETE /api/v1/providers/{provider}",
 	"POST /api/v1/providers/{provider}/enable", "POST /api/v1/providers/{provider}/disable",
+	"PUT /api/v1/groups/{group}/roles/{role}", "DELETE /api/v1/groups/{group}/roles/{role}",
 }
 
 // Rule F14: a stale session is refused on each operation that makes or changes a credential of a person, before its body is looked at, and on no other; the one
@@ -255,7 +256,7 @@ func TestDocument_has_every_operation(t *testing.T) {
 			t.Errorf("the page lacks %s", l.Path)
 		}
 	}
-	for _, name := range []string{"User", "UserPage", "SessionPage", "ProviderSettings", "LDAP", "Explanation", "Problem"} {
+	for _, name := range []string{"User", "UserPage", "SessionPage", "ProviderSettings", "LDAP", "SSO", "BasicAuth", "GroupMemberPage", "Explanation", "Problem"} {
 		if doc.Components.Schemas[name] == nil {
 			t.Errorf("there is no schema %s", name)
 		}

@@ -24,6 +24,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/keyproof"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
+	"github.com/gatehouse-project/gatehouse/internal/domain/policy"
 	"github.com/gatehouse-project/gatehouse/internal/domain/project"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/domain/token"
@@ -102,6 +103,7 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 	rights := &access.Service{Store: store.Bindings{DB: db}, Now: now, NewID: newID}
 	users := &identity.Service{Store: store.Users{DB: db}, Hasher: hasher, Now: now, NewID: newID, TopRoles: access.TopRoles()}
 	accounts := &identity.Accounts{Store: store.Accounts{DB: db}, Now: now, NewID: newID}
+	groups := &identity.Groups{Store: store.Groups{DB: db}, Now: now, NewID: newID, Weigh: rights.Weigh}
 	apps := &identity.Applications{Store: store.Applications{DB: db, Sealer: sealer}, Now: now, NewID: newID}
 	sessions := &session.Service{
 		Store: store.Sessions{DB: db}, Access: rights, Accounts: accounts, Now: now, NewID: newID,
@@ -124,6 +126,7 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 		Audit:    &audit.Service{Store: store.Audit{DB: db}, Now: now, Folder: audit.NewFolder(time.Minute)},
 		Access:   rights, Users: users, Applications: apps, Sessions: sessions, Lockout: guard.NewLockout(store.Guards{DB: db}, now),
 		Hasher: hasher, MinFailure: time.Millisecond, QueueWait: 10 * time.Second, Now: now, Wait: func(context.Context, time.Duration) {},
+		Policy: &policy.Service{Store: store.Policies{DB: db}, Access: rights, Now: now},
 		Second: factors, Accounts: accounts, Enforcement: login.DemandNone, RefuseEnrolledBasic: true,
 		ElevationFor: 10 * time.Minute, UnlockFor: 10 * time.Minute, FreshFor: 10 * time.Minute, ElevationTries: 5,
 		Providers: providers, Flows: store.Flows{DB: db, Sealer: sealer}, Once: store.Once{DB: db}, NewID: newID, Directory: directory{},
@@ -141,6 +144,10 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 		return u.Name, shut, err
 	}
 	rights.Belongs = func(ctx context.Context, on access.Resource) ([]access.Resource, error) {
+		if on.Kind == access.GroupKind {
+			g, err := groups.Store.ByID(ctx, on.ID)
+			return []access.Resource{access.Account(g.Account)}, err
+		}
 		if on.Kind != access.ApplicationKind {
 			return nil, nil
 		}
@@ -148,8 +155,8 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 		return []access.Resource{access.Account(a.Account)}, err
 	}
 	h.api = &native.API{
-		Login: signIn, Sessions: sessions, Access: rights, Users: users, Accounts: accounts, Groups: &identity.Groups{Store: store.Groups{DB: db}, Now: now, NewID: newID},
-		Apps: apps, Providers: providers, Projects: projects, Webhooks: hooks, FreshFor: 10 * time.Minute, BodyWait: 10 * time.Second, Now: now,
+		Login: signIn, Sessions: sessions, Access: rights, Users: users, Accounts: accounts, Groups: groups,
+		Apps: apps, Providers: providers, Policy: signIn.Policy, Projects: projects, Webhooks: hooks, FreshFor: 10 * time.Minute, BodyWait: 10 * time.Second, Now: now,
 		Keyproof: &keyproof.Service{
 			Store: store.Keyproofs{DB: db, Webhooks: store.Webhooks{DB: db, Sealer: sealer}}, Access: rights, Projects: projects, Webhooks: hooks, Now: now, NewID: newID,
 			MaxKeys: 32, MaxHooks: 10, CommitWait: time.Second,
@@ -215,6 +222,35 @@ func (h *house) secondFactor(t *testing.T, token string) {
 	must(t, err)
 	_, _, err = h.api.Sessions.Complete(t.Context(), x.Caller(netip.MustParseAddr("192.0.2.1"), "test", ""))
 	must(t, err)
+}
+
+// arrive lets somebody whom nobody has added come from an OpenID Connect provider.
+func (h *house) arrive(t *testing.T) {
+	t.Helper()
+	p := h.provide(t, identity.Provider{Kind: identity.OIDC, Name: "Corp", Settings: identity.ProviderSettings{
+		JIT: identity.JIT{Provision: true, Groups: "groups"}, OIDC: &identity.OIDCSettings{Issuer: "https://id.example.test", ClientID: "gatehouse"},
+	}})
+	_, err := h.api.Providers.Arrive(t.Context(), p, identity.Visitor{Subject: "s-9", Name: "gina", Email: "gina@example.test", Display: "Gina", Groups: []string{"developers"}})
+	must(t, err)
+}
+
+// unsupported adds a provider by which nobody can sign in, as a dialect may.
+func (h *house) unsupported(t *testing.T) {
+	t.Helper()
+	h.provide(t, identity.Provider{Kind: identity.LDAP, Name: "Old", Settings: identity.ProviderSettings{
+		Unsupported: "Old directories are not supported.", LDAP: &identity.LDAPSettings{URL: "ldaps://ldap.example.test", Resolve: "upn"},
+	}})
+}
+
+// provide adds a provider without asking whether it can work.
+func (h *house) provide(t *testing.T, p identity.Provider) identity.Provider {
+	t.Helper()
+	root := access.LocalCaller("root", h.clock.Now())
+	p.ID, p.Enabled, p.Created, p.Updated = newID(), true, h.clock.Now(), h.clock.Now()
+	copy(p.Handle[:], p.Name)
+	p, err := h.api.Providers.Store.Insert(t.Context(), p, root.Event(h.clock.Now(), access.ProviderCreate, access.Resource{Kind: "provider", ID: p.ID}, audit.Done))
+	must(t, err)
+	return p
 }
 
 // fail gives every delivery up.

@@ -12,14 +12,15 @@ import (
 
 // wireProvider is an outside party that says who people are. Its secret is written, and never read.
 type wireProvider struct {
-	ID        string               `json:"id" format:"uuid"`
-	Number    int64                `json:"number" doc:"For the addresses of sign-in pages; never given twice."`
-	Kind      string               `json:"kind" enum:"ldap,oidc,saml,none"`
-	Name      string               `json:"name"`
-	Enabled   bool                 `json:"enabled"`
-	Settings  wireProviderSettings `json:"settings"`
-	CreatedAt time.Time            `json:"created_at"`
-	UpdatedAt time.Time            `json:"updated_at"`
+	ID          string               `json:"id" format:"uuid"`
+	Number      int64                `json:"number" doc:"For the addresses of sign-in pages; never given twice."`
+	Kind        string               `json:"kind" enum:"ldap,oidc,saml,none"`
+	Name        string               `json:"name"`
+	Enabled     bool                 `json:"enabled"`
+	Settings    wireProviderSettings `json:"settings"`
+	Unsupported string               `json:"unsupported,omitempty" doc:"Why nobody can sign in by it, whatever else is set; absent where they can."`
+	CreatedAt   time.Time            `json:"created_at"`
+	UpdatedAt   time.Time            `json:"updated_at"`
 }
 
 // wireProviderSettings is everything about a provider that may be shown.
@@ -89,7 +90,7 @@ var linkWords = map[identity.LinkPolicy]string{identity.LinkNever: "never", iden
 func providerOf(p identity.Provider) wireProvider {
 	set := p.Settings
 	out := wireProvider{
-		ID: p.ID, Number: p.Number, Kind: string(p.Kind), Name: p.Name, Enabled: p.Enabled, CreatedAt: p.Created.UTC(), UpdatedAt: p.Updated.UTC(),
+		ID: p.ID, Number: p.Number, Kind: string(p.Kind), Name: p.Name, Enabled: p.Enabled, Unsupported: set.Unsupported, CreatedAt: p.Created.UTC(), UpdatedAt: p.Updated.UTC(),
 		Settings: wireProviderSettings{Button: set.Button, Domains: set.Domains, Link: linkWords[set.Link], Extra: set.Extra},
 	}
 	if !set.JIT.IsZero() {
@@ -185,7 +186,9 @@ func (a *API) changeProvider(ctx context.Context, by access.Caller, in changePro
 			p.Name = *in.Body.Name
 		}
 		if in.Body.Settings != nil {
+			cannot := p.Settings.Unsupported // a fact about the provider, and not a choice
 			p.Settings = in.Body.Settings.settings()
+			p.Settings.Unsupported = cannot
 		}
 		if in.Body.Secret != nil {
 			p.Secret = secret.New(*in.Body.Secret)
@@ -206,6 +209,11 @@ func (a *API) setEnabled(enabled bool) func(context.Context, access.Caller, oneP
 		p, err := a.Providers.SetEnabled(ctx, a.Access.For(by), in.Provider, enabled)
 		return providerOf(p), err
 	}
+}
+
+func (a *API) listMade(ctx context.Context, by access.Caller, _ none) (wirePage[wireUser], error) {
+	all, err := a.Providers.Made(ctx, a.Access.For(by))
+	return whole(all, userOf), err
 }
 
 // wireTrial is what a test of a provider found.

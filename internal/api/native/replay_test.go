@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/api/apitest"
+	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 )
 
 // Every operation stands in testdata with what it answers and what it refuses.
@@ -17,7 +18,7 @@ func TestExchanges(t *testing.T) {
 	apitest.Dir(t, "testdata/*.txtar", func(t *testing.T) apitest.Replay {
 		t.Helper()
 		h := newHouse(t)
-		vars := map[string]string{"shop": h.shop, "key": h.key, "point": base64.StdEncoding.EncodeToString(point()), "danacookie": h.cookie(t, "dana")}
+		vars := map[string]string{"shop": h.shop, "home": identity.DefaultAccount, "key": h.key, "point": base64.StdEncoding.EncodeToString(point()), "danacookie": h.cookie(t, "dana")}
 		for _, who := range []string{"root", "adam", "beth", "dana"} {
 			vars["as"+who], vars[who], vars[who+"session"] = h.signIn(t, who), h.ids[who], h.ids[who+"session"]
 		}
@@ -29,6 +30,8 @@ func TestExchanges(t *testing.T) {
 			"ten minutes and more pass":     func(*testing.T) { h.clock.pass(11 * time.Minute) },
 			"a proof with a webhook begins": h.proof,
 			"deliveries fail":               h.fail,
+			"gina comes from a provider":    h.arrive,
+			"there is an unsupported one":   h.unsupported,
 		}}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/keyproof"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
+	"github.com/gatehouse-project/gatehouse/internal/domain/policy"
 	"github.com/gatehouse-project/gatehouse/internal/domain/project"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/domain/webhook"
@@ -26,6 +27,7 @@ type API struct {
 	Groups    *identity.Groups
 	Apps      *identity.Applications
 	Providers *identity.Providers
+	Policy    *policy.Service
 	Projects  *project.Service
 	Keyproof  *keyproof.Service
 	Webhooks  *webhook.Service
@@ -45,6 +47,7 @@ var tags = []struct{ name, text string }{
 	{"Users", "People who can sign in. Whoever stands below a user in rights on the installation cannot change how that user signs in."},
 	{"Applications", "Programs that sign in with a secret of their own, by the dialects."},
 	{"Identity providers", "Directories, OpenID Connect and SAML providers that say who people are."},
+	{"Settings", "What administrators choose about signing in while the server runs; what lies in the configuration is not here."},
 	{"Projects", "What happens to proofs of keys and to deliveries of webhooks; programs make them with an API key."},
 }
 
@@ -82,7 +85,12 @@ func (a *API) operations() []line {
 		op("DELETE", "/api/v1/accounts/{account}/members/{user}", access.AccountMembers, "Remove a member", a.removeMember),
 		op("GET", "/api/v1/accounts/{account}/groups", access.GroupRead, "List the groups of an account", a.listGroups),
 		op("POST", "/api/v1/accounts/{account}/groups", access.GroupCreate, "Create a group", a.createGroup, created),
-		op("DELETE", "/api/v1/groups/{group}", access.GroupDelete, "Delete a group", a.deleteGroup),
+		op("DELETE", "/api/v1/groups/{group}", access.GroupDelete, "Delete a group", a.deleteGroup, says("What its members held by it, they lose.")),
+		op("GET", "/api/v1/groups/{group}/members", access.GroupRead, "List who is in a group", a.listGroupMembers),
+		op("PUT", "/api/v1/groups/{group}/members/{user}", access.GroupMembers, "Put a user into a group", a.addGroupMember, says("Nobody can give more by it than they could give themselves.")),
+		op("DELETE", "/api/v1/groups/{group}/members/{user}", access.GroupMembers, "Take a user out of a group", a.removeGroupMember),
+		op("PUT", "/api/v1/groups/{group}/roles/{role}", access.AccessGrant, "Give a group a role on the installation", a.grantToGroup, fresh, says("All its members have it, now and later.")),
+		op("DELETE", "/api/v1/groups/{group}/roles/{role}", access.AccessRevoke, "Take a role on the installation from a group", a.revokeFromGroup, fresh),
 	)
 	add(tags[4].name,
 		op("GET", "/api/v1/users", access.UserRead, "List users by name", a.listUsers),
@@ -96,6 +104,7 @@ func (a *API) operations() []line {
 		op("POST", "/api/v1/users/{user}/reset-factors", access.FactorReset, "Take a user's second factors away", a.resetFactors, fresh, says("All of the user's sessions end.")),
 		op("POST", "/api/v1/users/{user}/devices", access.FactorImport, "Import a U2F key", a.importKey, fresh, created, says("Gives a user a security key that was enrolled elsewhere.")),
 		op("POST", "/api/v1/users/{user}/grant-admin", access.AccessGrant, "Give a user every right", a.grantAdmin, fresh),
+		op("GET", "/api/v1/users/{user}/groups", access.UserRead, "List the groups that a user is in", a.listGroupsOfUser),
 		op("GET", "/api/v1/users/{user}/links", access.UserRead, "List who a user is at identity providers", a.listLinks),
 		op("POST", "/api/v1/users/{user}/links", access.ProviderLink, "Say who a user is at an identity provider", a.createLink, fresh, created),
 		op("DELETE", "/api/v1/users/{user}/links/{provider}", access.ProviderUnlink, "Say that a user is nobody there any more", a.deleteLink, fresh),
@@ -118,8 +127,15 @@ func (a *API) operations() []line {
 		op("POST", "/api/v1/providers/{provider}/enable", access.ProviderUpdate, "Let people come from a provider", a.setEnabled(true), fresh),
 		op("POST", "/api/v1/providers/{provider}/disable", access.ProviderUpdate, "Let nobody come from a provider", a.setEnabled(false), fresh, says("Sessions that began by it end.")),
 		op("POST", "/api/v1/providers/{provider}/test", access.ProviderTest, "Try a provider, step by step", a.testProvider, says("Everything that can be tried without a person; a provider that is disabled too.")),
+		op("GET", "/api/v1/jit-users", access.ProviderRead, "List the users whom providers have added", a.listMade),
 	)
 	add(tags[7].name,
+		op("GET", "/api/v1/settings/sso", access.SSORead, "Show what the sign-in page offers", a.showSSO),
+		op("PATCH", "/api/v1/settings/sso", access.SSOUpdate, "Change what the sign-in page offers", a.changeSSO, says("Who is signed in stays so.")),
+		op("GET", "/api/v1/settings/basic-auth", access.BasicAuthRead, "Show who may send a password by HTTP Basic", a.showBasicAuth),
+		op("PATCH", "/api/v1/settings/basic-auth", access.BasicAuthUpdate, "Change who may send a password by HTTP Basic", a.changeBasicAuth, says("After the first change the setting basicauth.block no longer counts.")),
+	)
+	add(tags[8].name,
 		op("GET", "/api/v1/projects", access.ProjectRead, "List projects by key", a.listProjects),
 		op("GET", "/api/v1/projects/{project}/proofs", access.KeyproofRead, "List the proofs of a project, newest first", a.listProofs),
 		op("GET", "/api/v1/projects/{project}/deliveries", access.DeliveryRead, "List deliveries of webhooks, newest first", a.listDeliveries),

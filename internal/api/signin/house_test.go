@@ -25,6 +25,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
+	"github.com/gatehouse-project/gatehouse/internal/domain/policy"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/domain/token"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
@@ -49,7 +50,9 @@ type house struct {
 	users     *identity.Service
 	apps      *identity.Applications
 	access    *access.Service
+	policy    *policy.Service
 	posts     bool // SAML providers are posted to
+	away      bool // no provider can be asked
 }
 
 func newHouse(t *testing.T, public string) *house {
@@ -107,6 +110,7 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 	}
 	h.captcha = &guard.Captcha{Sealer: sealer, Once: store.Once{DB: db}, Now: now, Life: 5 * time.Minute}
 	h.providers = &identity.Providers{Store: store.Providers{DB: db, Sealer: sealer}, Users: store.Users{DB: db}, Now: now, NewID: newID, Guarded: func(context.Context, string) (bool, error) { return false, nil }}
+	h.policy = &policy.Service{Store: store.Policies{DB: db}, Access: h.access, Now: now}
 	h.pages = &signin.Pages{
 		Login: &login.Service{
 			Tokens:   &token.Service{Store: store.Tokens{DB: db}, Access: h.access, Now: now, NewID: newID},
@@ -120,7 +124,7 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 			},
 			Accounts: accounts, Enforcement: login.DemandNone, RefuseEnrolledBasic: true,
 			ElevationFor: 10 * time.Minute, UnlockFor: 10 * time.Minute, FreshFor: 10 * time.Minute, ElevationTries: 5,
-			Providers: h.providers, Flows: store.Flows{DB: db, Sealer: sealer}, Once: store.Once{DB: db}, NewID: newID, Directory: phoneBook{},
+			Policy: h.policy, Providers: h.providers, Flows: store.Flows{DB: db, Sealer: sealer}, Once: store.Once{DB: db}, NewID: newID, Directory: phoneBook{},
 			Federations: map[identity.ProviderKind]login.Federation{identity.OIDC: federation{h}, identity.SAML: federation{h}},
 			Discoveries: &guard.Failures{Store: store.Guards{DB: db}, Now: now, Threshold: 60, Window: time.Minute},
 		},
@@ -144,7 +148,7 @@ func (phoneBook) Bind(_ context.Context, _ identity.Provider, name string, given
 
 func visitor(name string) identity.Visitor {
 	name, _, _ = strings.Cut(name, "@")
-	return identity.Visitor{Subject: "subject of " + name, Name: name, Email: name + "@example.test", EmailVerified: true}
+	return identity.Visitor{Subject: "subject of " + name, Name: name, Email: name + "@example.test", EmailVerified: true, Session: "session of " + name}
 }
 
 func (phoneBook) Present(context.Context, identity.Provider, string) (bool, error) { return true, nil }
@@ -157,6 +161,9 @@ type federation struct{ h *house }
 const hostile = `"><script>alert(1)</script>`
 
 func (f federation) Depart(_ context.Context, p identity.Provider, flow *login.Flow) (login.Departure, error) {
+	if f.h.away {
+		return login.Departure{}, &login.Wrong{Reason: "the provider cannot be asked"}
+	}
 	flow.State = secret.New("state of " + secret.Token(16))
 	to := url.Values{"state": {flow.State.Reveal()}}
 	if p.Kind == identity.SAML && f.h.posts {
@@ -174,19 +181,43 @@ func (federation) StateOf(back login.Return) string {
 }
 
 func (federation) Arrive(_ context.Context, _ identity.Provider, flow *login.Flow, back login.Return) (identity.Visitor, []login.Once, error) {
-	if flow == nil || back.Code != theirs && !strings.HasSuffix(back.Response, "|"+theirs) {
+	if flow == nil || !strings.HasPrefix(back.Code, theirs) && !strings.HasSuffix(back.Response, "|"+theirs) {
 		return identity.Visitor{}, nil, &login.Wrong{Reason: "nobody that is known there"}
 	}
 	return visitor("dana"), nil, nil
 }
 
+func (federation) Logout(_ context.Context, p identity.Provider, token string) (login.Logout, []login.Once, error) {
+	subject, sid, ok := strings.Cut(token, "/")
+	if !ok {
+		return login.Logout{}, nil, &login.Wrong{Reason: "what came is no logout token"}
+	}
+	return login.Logout{Subject: subject, Session: sid}, []login.Once{{Key: p.ID + token, Until: time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)}}, nil
+}
+
 func (federation) Check(identity.Provider) error                        { return nil }
 func (federation) Test(context.Context, identity.Provider) []login.Step { return nil }
+
+// crowd is a kind of provider that is kept but not supported.
+const crowd identity.ProviderKind = "crowd"
+
+// choose sets what the sign-in page does with providers.
+func (h *house) choose(t *testing.T, chosen policy.SSO) {
+	t.Helper()
+	_, err := h.policy.ChangeSSO(t.Context(), access.LocalCaller("root", h.clock.Now()), func(was policy.SSO) (policy.SSO, error) {
+		was.HideForm, was.Fallback = chosen.HideForm, chosen.Fallback
+		return was, nil
+	})
+	must(t, err)
+}
 
 // provide adds a provider and returns its number.
 func (h *house) provide(t *testing.T, kind identity.ProviderKind, name, button string) string {
 	t.Helper()
 	s := identity.ProviderSettings{Link: identity.LinkByEmail, Button: button}
+	if kind == crowd {
+		kind, s.Unsupported = identity.SAML, "Crowd identity providers are not supported."
+	}
 	switch kind {
 	case identity.LDAP:
 		s.LDAP = &identity.LDAPSettings{}

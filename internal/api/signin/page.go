@@ -62,7 +62,7 @@ func policy(formAction string) string {
 // onward sends the browser to a path of ours.
 func onward(w http.ResponseWriter, r *http.Request, path string) error {
 	guarded(w.Header())
-	http.Redirect(w, r, path, http.StatusSeeOther)
+	http.Redirect(w, r, path, http.StatusSeeOther) //nolint:gosec // G710: what visitors say is in the query alone, or went through SafeTarget
 	return nil
 }
 
@@ -180,7 +180,9 @@ func (p *Pages) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case http.StatusTooManyRequests:
 		w.Header().Set("Retry-After", "60")
 	}
-	n.Onward, n.OnwardText = "/login", "Go to the sign-in page"
+	if errors.Is(err, login.ErrFailed) || errors.Is(err, login.ErrNoFlow) || errors.Is(err, login.ErrFormHidden) {
+		n = p.failed(r, n.Title, n.Lead)
+	}
 	if err := show(w, status, "notice", n); err != nil {
 		http.Error(w, "internal error", http.StatusInternalServerError)
 	}
@@ -194,12 +196,12 @@ func (p *Pages) instead(r *http.Request, err error) string {
 	case errors.Is(err, login.ErrEnrolFirst):
 		return "/login/enrol"
 	case errors.Is(err, session.ErrNotActive):
-		return "/login"
+		return again(r, againPath)
 	case errors.Is(err, session.ErrInvalid), errors.Is(err, login.ErrNothingPending):
 		if _, had := p.Cookies.Read(r); had {
-			return "/login?over=1"
+			return overPath
 		}
-		return "/login"
+		return again(r, overPath)
 	}
 	return ""
 }
@@ -207,13 +209,15 @@ func (p *Pages) instead(r *http.Request, err error) string {
 // tell says what is told of an error, and by which status.
 func tell(err error) (int, notice) {
 	said := func(status int, title, lead string) (int, notice) {
-		return status, notice{page: page{Title: title, Lead: lead}}
+		return status, noticeOf(title, lead)
 	}
 	switch {
 	case errors.Is(err, secret.ErrBusy):
 		return said(http.StatusServiceUnavailable, "Many people are signing in", "Try again in a moment.")
 	case errors.Is(err, login.ErrFailed), errors.Is(err, login.ErrNoFlow):
 		return said(http.StatusForbidden, "That sign-in did not work", "Begin again. If it keeps failing, an administrator finds the reason in the audit log.")
+	case errors.Is(err, login.ErrFormHidden):
+		return said(http.StatusForbidden, "Passwords are not taken here", "Sign in at your identity provider instead.")
 	}
 	switch fault.KindOf(err) {
 	case fault.Invalid:
@@ -228,16 +232,20 @@ func tell(err error) (int, notice) {
 	return said(http.StatusInternalServerError, "Something went wrong here", "")
 }
 
-// notice is a page that says one thing.
+// notice is a page that says one thing, and where to go on.
 type notice struct {
 	page
-	Onward, OnwardText string
+	Buttons []button
+}
+
+func noticeOf(title, lead string) notice {
+	return notice{page{Title: title, Lead: lead}, []button{{againPath, "Go to the sign-in page"}}}
 }
 
 func (p *Pages) notFound(w http.ResponseWriter, r *http.Request) { p.fail(w, r, errNoPage) }
 
 func (p *Pages) notAllowed(w http.ResponseWriter, _ *http.Request) {
-	n := notice{page: page{Title: "Not here", Lead: "This address does not take that kind of request."}, Onward: "/login", OnwardText: "Go to the sign-in page"}
+	n := noticeOf("Not here", "This address does not take that kind of request.")
 	if err := show(w, http.StatusMethodNotAllowed, "notice", n); err != nil {
 		http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
 	}

@@ -19,57 +19,56 @@ import (
 type loginPage struct {
 	page
 	Form    bool
+	Action  string // of the form
 	Name    string
 	Captcha string // id
 	With    string // number of the directory that the password is for; empty: our own
 	Buttons []button
 }
 
-type button struct{ Link, Text string }
-
+// showLogin shows the ways to sign in. Where there is only one, at a provider, it is taken at once, unless the visitor has just come from there.
 func (p *Pages) showLogin(w http.ResponseWriter, r *http.Request) error {
 	if !p.Cookies.Possible() {
 		return errCookie
 	}
-	q := r.URL.Query()
-	l := loginPage{page: page{Target: targetOf(q)}, With: q.Get("with")}
-	if q.Has("over") {
-		l.Alert = "You were signed out, or it took too long. Sign in again."
-	}
-	return p.askPassword(w, r, http.StatusOK, l)
-}
-
-// askPassword shows the form and the other ways to sign in.
-func (p *Pages) askPassword(w http.ResponseWriter, r *http.Request, status int, l loginPage) error {
-	l.Title, l.Form = "Sign in", true
-	providers, err := p.Login.Buttons(r.Context())
+	o, err := p.Login.LoginOptions(r.Context())
 	if err != nil {
 		return err
 	}
-	for _, one := range providers {
-		number := strconv.FormatInt(one.Number, 10)
-		if number == l.With {
-			l.Title = "Sign in with " + one.Name
-			continue
-		}
-		l.Buttons = append(l.Buttons, buttonOf(one, number, l.Target))
+	q := r.URL.Query()
+	l := loginPage{page: page{Target: targetOf(q)}, Form: o.Form || o.Hidden && q.Has(fallback), With: q.Get("with")}
+	switch to, ok := alone(o); {
+	case q.Has("over"):
+		l.Alert = "You were signed out, or it took too long. Sign in again."
+	case q.Has("out") && l.Form:
+		l.Lead = "You are signed out."
+	case q.Has("out"):
+		l.Lead = "You are signed out here. At your identity provider you may still be signed in."
+	case ok && !l.Form && !q.Has("again"):
+		return onward(w, r, withTarget("/login/sso/"+to, url.Values{}, l.Target))
 	}
-	if l.With != "" {
-		l.Buttons = append(l.Buttons, button{withTarget("/login", url.Values{}, l.Target), "Use a password of this server"})
-	}
-	return show(w, status, "login", l)
+	return showWays(w, http.StatusOK, l, o)
 }
 
-// buttonOf leads to a provider: a directory takes the password on our own page, the others have pages of theirs.
-func buttonOf(one identity.Provider, number, target string) button {
-	text := one.Settings.Button
-	if text == "" {
-		text = "Log in with " + one.Name
+// showWays shows the form, where l wants it, and the providers.
+func showWays(w http.ResponseWriter, status int, l loginPage, o login.LoginOptions) error {
+	l.Title, l.Action = "Sign in", formLink(o, "", "")
+	name, ok := directory(o, l.With)
+	if !ok || !l.Form {
+		l.With = ""
 	}
-	if one.Kind == identity.LDAP {
-		return button{withTarget("/login", url.Values{"with": {number}}, target), text}
+	l.Buttons = append(l.Buttons, buttons(o, l.Form, l.With, l.Target)...)
+	switch {
+	case l.With != "":
+		l.Title = "Sign in with " + name
+		l.Buttons = append(l.Buttons, button{formLink(o, "", l.Target), "Use a password of this server"})
+	case l.Form, l.Lead != "", l.Alert != "": // that is enough to read
+	case len(l.Buttons) > 1:
+		l.Lead = "Choose where you sign in. You come back here afterwards."
+	default:
+		l.Lead = "You sign in at your identity provider and come back here."
 	}
-	return button{withTarget("/login/sso/"+number, url.Values{}, target), text}
+	return show(w, status, "login", l)
 }
 
 // targetOf reads where to go afterwards; links of login options call it targetUrl.
@@ -90,8 +89,15 @@ func withTarget(path string, query url.Values, target string) string {
 	return path + "?" + query.Encode()
 }
 
-// signIn judges a name and a password.
+// signIn judges a name and a password, where the form for them can be reached; where not, it looks at neither.
 func (p *Pages) signIn(w http.ResponseWriter, r *http.Request) error {
+	reachable, err := p.Login.FormReachable(r.Context())
+	if err != nil {
+		return err
+	}
+	if !reachable {
+		return login.ErrFormHidden
+	}
 	c, err := p.named(r)
 	if err != nil {
 		return err
@@ -150,7 +156,12 @@ func (p *Pages) askAgain(w http.ResponseWriter, r *http.Request, failed *login.F
 	case failed.Unread:
 		l.Alert = "There were too many attempts. Type the characters of the picture as well."
 	}
-	return p.askPassword(w, r, http.StatusUnauthorized, l)
+	o, err := p.Login.LoginOptions(r.Context())
+	if err != nil {
+		return err
+	}
+	l.Form = o.Form || o.Hidden
+	return showWays(w, http.StatusUnauthorized, l, o)
 }
 
 // begun is signedIn for a session that has just begun: one that the browser had before ends (rule F11).
@@ -179,13 +190,15 @@ func (p *Pages) signedIn(w http.ResponseWriter, r *http.Request, in login.Signed
 	return onward(w, r, p.Login.SafeTarget(in.Target))
 }
 
-// signOut ends the session from one of our pages.
-func (p *Pages) signOut(w http.ResponseWriter, r *http.Request, by access.Caller) error {
-	if err := p.Sessions.Terminate(r.Context(), by); err != nil {
-		return err
+// signOut ends the session from one of our pages, and goes on to that one.
+func (p *Pages) signOut(to string) api.Handler {
+	return func(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+		if err := p.Sessions.Terminate(r.Context(), by); err != nil {
+			return err
+		}
+		p.Cookies.Set(w, secret.String{})
+		return onward(w, r, to)
 	}
-	p.Cookies.Set(w, secret.String{})
-	return onward(w, r, "/login")
 }
 
 // logout ends the session of the cookie for programs. Without a living one there is nothing to end, and the cookie goes all the same.

@@ -86,7 +86,7 @@ func (p *Pages) askSecondAgain(w http.ResponseWriter, r *http.Request, by access
 	err := p.askSecond(w, r, by, http.StatusUnauthorized, secondPage{page: page{Alert: alert}, OnRecovery: kind == factor.Recovery})
 	if errors.Is(err, login.ErrNothingPending) || fault.Is(err, fault.Unauthenticated) || fault.Is(err, fault.NotFound) {
 		p.Cookies.Set(w, secret.String{})
-		return p.askPassword(w, r, http.StatusUnauthorized, loginPage{page: page{Alert: "Too many wrong answers. Sign in again."}})
+		return show(w, http.StatusUnauthorized, "notice", p.failed(r, "Too many wrong answers", "Sign in again from the beginning."))
 	}
 	return err
 }

@@ -9,6 +9,9 @@
 //	   │                └─► /login/enrol ── app or key ──► done
 //	   └─ /login/sso/N ─► provider ─► /oauth, /saml ─► /login/finish ─► as after a password
 //
+// The form for a password may be hidden. Then /login leads on to the provider by itself where there is one alone, but not whoever was signed
+// out or failed: they find a button.
+//
 // A provider's answer opens nothing where it arrives: /login/finish demands the cookie of the browser that
 // began, so nobody is signed in by an answer that somebody else fetched.
 package signin
@@ -80,8 +83,8 @@ func (p *Pages) Routes() []api.Route {
 		{Method: "POST", Pattern: "/login", Action: access.Public, Handler: p.form(p.signIn)},
 		{Method: "GET", Pattern: "/login/second", Action: access.SessionKeep, Handler: p.inSession(p.showSecond, pending)},
 		{Method: "POST", Pattern: "/login/second", Action: access.SessionKeep, Handler: p.formInSession(p.second, pending)},
-		{Method: "POST", Pattern: "/login/cancel", Action: access.SessionEnd, Handler: p.formInSession(p.signOut, each)},
-		{Method: "POST", Pattern: "/login/out", Action: access.SessionEnd, Handler: p.formInSession(p.signOut, each)},
+		{Method: "POST", Pattern: "/login/cancel", Action: access.SessionEnd, Handler: p.formInSession(p.signOut(againPath), each)},
+		{Method: "POST", Pattern: "/login/out", Action: access.SessionEnd, Handler: p.formInSession(p.signOut(outPath), each)},
 		{Method: "POST", Pattern: "/logout", Action: access.SessionEnd, Handler: p.open(p.logout)},
 
 		{Method: "GET", Pattern: "/login/confirm", Action: access.SessionKeep, Handler: p.inSession(p.showConfirm, enrolling)},
@@ -93,6 +96,7 @@ func (p *Pages) Routes() []api.Route {
 
 		{Method: "GET", Pattern: "/login/sso/{number}", Action: access.Public, Handler: p.step(p.depart)},
 		{Method: "GET", Pattern: "/oauth", Action: access.Public, Handler: p.step(p.oauth)},
+		{Method: "POST", Pattern: "/oauth/logout/{number}", Action: access.Public, Handler: p.open(p.loggedOut)},
 		{Method: "POST", Pattern: "/saml", Action: access.Public, Handler: p.open(p.saml)},
 		{Method: "GET", Pattern: "/saml/metadata.xml", Action: access.Public, Handler: p.open(p.metadata)},
 		{Method: "GET", Pattern: "/login/finish", Action: access.Public, Handler: p.step(p.finish)},

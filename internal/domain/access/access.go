@@ -294,11 +294,14 @@ type Binding struct {
 	Role     Role
 	Resource Resource // Parents are not kept
 	Created  time.Time
+
+	Group string // what the Subject is called, where a user has the binding as a member of a group; never written
 }
 
 // Store keeps role bindings.
 type Store interface {
-	// BindingsOf returns the bindings of a subject; none is no error.
+	// BindingsOf returns the bindings of a subject; none is no error. A user has those of their groups too, behind their own: of groups whose account is
+	// not disabled and which the user belongs to; on the installation, of groups of the default account alone.
 	BindingsOf(ctx context.Context, of Subject) ([]Binding, error)
 	// BindingsOn returns who holds what on the resource itself, in the order in which it was given.
 	BindingsOn(ctx context.Context, on Resource) ([]Binding, error)
@@ -389,11 +392,20 @@ func (s *Service) decideByBindings(ctx context.Context, by Caller, do Action, on
 		}
 		for _, b := range bindings {
 			if b.Resource.is(at) && b.Role.Allows(do) {
-				return Decision{true, append(why, "role "+string(b.Role)+" on "+at.String()+" allows "+string(do))}, nil
+				return Decision{true, append(why, b.describe()+" allows "+string(do))}, nil
 			}
 		}
 	}
 	return refuse(append(why, "no role on "+on.String()+" or above allows "+string(do))...), nil
+}
+
+// describe says which role it is, on what, and by which group.
+func (b Binding) describe() string {
+	text := "role " + string(b.Role) + " on " + b.Resource.String()
+	if b.Group != "" {
+		text += ", as a member of group " + b.Group + ","
+	}
+	return text
 }
 
 // overUsers are the actions by which one could act as somebody else in the end; whose failures are forgotten can be guessed at for ever.
@@ -446,6 +458,27 @@ func (s *Service) Grant(ctx context.Context, by Caller, to Subject, role Role, o
 	if !role.fits(on.Kind) {
 		return fault.Newf(fault.Invalid, "role %q cannot be held on a %s", role, on.Kind)
 	}
+	if err := s.mayGive(ctx, by, role, on); err != nil {
+		return err
+	}
+	if err := s.fitsGroup(ctx, to, on); err != nil {
+		return err
+	}
+	e := by.Event(s.Now(), AccessGrant, on, audit.Done).With("role", string(role)).With("to", string(to.Kind)+" "+to.ID)
+	return s.Store.Grant(ctx, Binding{ID: s.NewID(), Subject: to, Role: role, Resource: on, Created: s.Now()}, e)
+}
+
+// Revoke takes a role back. It reports fault.NotFound where the subject does not have it by themselves.
+func (s *Service) Revoke(ctx context.Context, by Caller, from Subject, role Role, on Resource) error {
+	if err := s.Require(ctx, by, AccessRevoke, on); err != nil {
+		return err
+	}
+	e := by.Event(s.Now(), AccessRevoke, on, audit.Done).With("role", string(role)).With("from", string(from.Kind)+" "+from.ID)
+	return s.Store.Revoke(ctx, Binding{Subject: from, Role: role, Resource: on}, e)
+}
+
+// mayGive asks for the right to grant, and for all that the role gives.
+func (s *Service) mayGive(ctx context.Context, by Caller, role Role, on Resource) error {
 	if err := s.Require(ctx, by, AccessGrant, on); err != nil {
 		return err
 	}
@@ -454,6 +487,5 @@ func (s *Service) Grant(ctx context.Context, by Caller, to Subject, role Role, o
 			return err
 		}
 	}
-	e := by.Event(s.Now(), AccessGrant, on, audit.Done).With("role", string(role)).With("to", string(to.Kind)+" "+to.ID)
-	return s.Store.Grant(ctx, Binding{ID: s.NewID(), Subject: to, Role: role, Resource: on, Created: s.Now()}, e)
+	return nil
 }

@@ -20,11 +20,12 @@ var known = []Action{
 	SSHKeyRead, SSHKeyAdd, SSHKeyRemove, SSHKeyGrant, SSHKeyProve, SSHKeyDisable, SSHKeyExpire,
 	SessionStart, SessionRead, SessionKeep, SessionEnd, SessionExpire,
 	AccountCreate, AccountRead, AccountUpdate, AccountMembers,
-	GroupCreate, GroupRead, GroupDelete,
+	GroupCreate, GroupRead, GroupDelete, GroupMembers,
 	ApplicationCreate, ApplicationRead, ApplicationUpdate, ApplicationDelete, ApplicationReset, ApplicationCredential,
 	GuardUnlock,
 	FactorRead, FactorEnrol, FactorRemove, FactorCodes, FactorReset, FactorImport,
 	ProviderCreate, ProviderRead, ProviderUpdate, ProviderDelete, ProviderTest, ProviderLink, ProviderUnlink,
+	SSORead, SSOUpdate, BasicAuthRead, BasicAuthUpdate,
 	Public,
 }
 

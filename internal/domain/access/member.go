@@ -25,10 +25,10 @@ func (s *Service) SetRole(ctx context.Context, by Caller, to Subject, role Role,
 	if role != "" && !role.fits(on.Kind) {
 		return fault.Newf(fault.Invalid, "there is no role %q on a %s; the roles are %s", role, on.Kind, roleNames())
 	}
-	if err := s.Require(ctx, by, AccessGrant, on); err != nil {
+	if err := s.mayGive(ctx, by, role, on); err != nil {
 		return err
 	}
-	if err := s.mayGive(ctx, by, role, on); err != nil {
+	if err := s.fitsGroup(ctx, to, on); err != nil {
 		return err
 	}
 	beyond, err := s.beyond(ctx, by, on)
@@ -70,16 +70,6 @@ func (s *Service) beyond(ctx context.Context, by Caller, on Resource) (map[Role]
 	return all, nil
 }
 
-// mayGive returns nil where the caller holds everything that a role holds.
-func (s *Service) mayGive(ctx context.Context, by Caller, role Role, on Resource) error {
-	for _, do := range role.actions() {
-		if err := s.Require(ctx, by, do, on); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Reach tells on which resources of a kind a caller may do the action by its roles: on all, or on those of ids. What anybody may read is not among them.
 func (s *Service) Reach(ctx context.Context, by Caller, do Action, kind string) (all bool, ids []string, err error) {
 	if _, ok := by.scopeFor(do); !ok {
@@ -108,12 +98,11 @@ func (s *Service) Reach(ctx context.Context, by Caller, do Action, kind string) 
 func (s *Service) Strongest(ctx context.Context, by Caller, on Resource, roles ...Role) (Role, error) {
 	strongest := Role("")
 	for _, role := range roles {
-		err := s.mayGive(ctx, by, role, on)
-		if fault.Is(err, fault.Denied) {
-			return strongest, nil
-		}
-		if err != nil {
-			return "", err
+		for _, do := range role.actions() {
+			d, err := s.Decide(ctx, by, do, on)
+			if err != nil || !d.Allowed {
+				return strongest, err
+			}
 		}
 		strongest = role
 	}

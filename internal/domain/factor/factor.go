@@ -117,6 +117,9 @@ type Conversation struct {
 	Tries    int
 	Created  time.Time
 	Expires  time.Time
+
+	ProviderSession string    // as in session.Session
+	Until           time.Time // as in session.Session
 }
 
 // Key finds a conversation: by the digest of its token, or by session and purpose.

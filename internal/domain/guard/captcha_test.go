@@ -32,6 +32,12 @@ func (u *used) Use(_ context.Context, key string, until, now time.Time) (bool, e
 	return true, nil
 }
 
+func (u *used) Used(_ context.Context, key string, now time.Time) (bool, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.until[key].After(now), u.err
+}
+
 func (u *used) SweepUsed(_ context.Context, before time.Time) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -10,6 +10,8 @@ type OnceStore interface {
 	// Use notes that key is used, until that time, and reports whether it is the first: of many that try at once exactly one
 	// is. What is over at now counts as unused.
 	Use(ctx context.Context, key string, until, now time.Time) (first bool, err error)
+	// Used reports whether key is used at now, and notes nothing.
+	Used(ctx context.Context, key string, now time.Time) (bool, error)
 	// SweepUsed removes what was over before that time.
 	SweepUsed(ctx context.Context, before time.Time) error
 }

@@ -12,15 +12,16 @@ const (
 	actionGroupCreate = "group.create"
 	actionGroupRead   = "group.read"
 	actionGroupDelete = "group.delete"
+	actionGroupMember = "group.member"
 )
 
 // Creator is who made a thing.
 type Creator struct {
-	Kind string // user, application, local
+	Kind string // user, application, local, provider
 	ID   string
 }
 
-// Group is a named set inside an account.
+// Group is a named set of users inside an account. What it holds, they hold, as long as they belong to the account.
 type Group struct {
 	ID      string
 	Account string
@@ -43,15 +44,30 @@ type GroupStore interface {
 	ByID(ctx context.Context, id string) (Group, error)
 	// OfAccount lists the groups of an account by folded name.
 	OfAccount(ctx context.Context, account string) ([]Group, error)
-	// Delete removes the group and records e, both or neither. It reports ErrNoGroup.
+	// Delete removes the group with its members and all roles that it holds, and records e, all or nothing. It reports ErrNoGroup.
 	Delete(ctx context.Context, id string, e audit.Event) error
+
+	// ByName finds a group by Fold(Name). It reports ErrNoGroup.
+	ByName(ctx context.Context, account, folded string) (Group, error)
+	// Members lists who is in a group, by folded name.
+	Members(ctx context.Context, group string) ([]GroupMember, error)
+	// AddMember puts a user into a group and records e, both or neither. Who is there already stays as they are, with no second event. It reports
+	// ErrNoGroup, and ErrNoMember for who does not belong to the account of the group.
+	AddMember(ctx context.Context, group, user string, now time.Time, e audit.Event) error
+	// RemoveMember takes a user out of a group and records e, both or neither. It reports ErrNotInGroup.
+	RemoveMember(ctx context.Context, group, user string, e audit.Event) error
+	// OfUser lists the groups that a user is in, of all accounts, by folded name.
+	OfUser(ctx context.Context, user string) ([]Group, error)
 }
 
-// Groups adds and removes groups.
+// Groups adds and removes groups, and who is in them.
 type Groups struct {
 	Store GroupStore
 	Now   func() time.Time
 	NewID func() string
+
+	// Weigh returns why somebody may not give away all that a group holds, or nil: access.Service.Weigh.
+	Weigh func(ctx context.Context, by Authority, group string) error
 }
 
 // Create makes a group in an account.
@@ -76,18 +92,41 @@ func (s *Groups) List(ctx context.Context, by Authority, account string) ([]Grou
 	return s.Store.OfAccount(ctx, account)
 }
 
-// Delete removes a group. It reports ErrNoGroup also to who may not.
+// Delete removes a group, and what its members held by it. It reports ErrNoGroup also to who may not.
 func (s *Groups) Delete(ctx context.Context, by Authority, id string) error {
-	g, err := s.Store.ByID(ctx, id)
+	_, e, err := s.allowed(ctx, by, actionGroupDelete, id)
 	if err != nil {
 		return err
 	}
-	e, err := by.AuthorizeOn(ctx, actionGroupDelete, g.target())
+	return s.Store.Delete(ctx, id, e)
+}
+
+// ByID returns a group to whoever may read those of its account. It reports ErrNoGroup to others too.
+func (s *Groups) ByID(ctx context.Context, by Authority, id string) (Group, error) {
+	g, _, err := s.allowed(ctx, by, actionGroupRead, id)
+	return g, err
+}
+
+// ByName finds a group of an account under any spelling of its name. It reports ErrNoGroup, also to who may not read groups there.
+func (s *Groups) ByName(ctx context.Context, by Authority, account, name string) (Group, error) {
+	if _, err := by.AuthorizeOn(ctx, actionGroupRead, Target{Kind: kindAccount, ID: account}); err != nil {
+		return Group{}, hidden(err, ErrNoGroup)
+	}
+	return s.Store.ByName(ctx, account, Fold(name))
+}
+
+// allowed loads a group and asks for a right. Who has none is told that there is no such group.
+func (s *Groups) allowed(ctx context.Context, by Authority, action, id string) (Group, audit.Event, error) {
+	g, err := s.Store.ByID(ctx, id)
 	if err != nil {
-		return hidden(err, ErrNoGroup)
+		return Group{}, audit.Event{}, err
+	}
+	e, err := by.AuthorizeOn(ctx, action, g.target())
+	if err != nil {
+		return Group{}, audit.Event{}, hidden(err, ErrNoGroup)
 	}
 	e.Object.Name = g.Name
-	return s.Store.Delete(ctx, id, e)
+	return g, e, nil
 }
 
 func (g Group) target() Target { return Target{Kind: kindGroup, ID: g.ID, Account: g.Account} }

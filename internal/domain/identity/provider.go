@@ -185,4 +185,12 @@ type ProviderStore interface {
 	// Checked notes that a link was checked. present says whether the directory still has them: a user who is gone is disabled
 	// by the provider and their sessions end; one who was disabled by the same provider and is back is enabled. event is recorded where something changed.
 	Checked(ctx context.Context, l Link, present bool, now time.Time, event func(change string) audit.Event) error
+
+	// Standing returns a user as a refresh finds them, with the groups of the default account that are called one of the folded names. It reports ErrUnknown.
+	Standing(ctx context.Context, user string, names []string) (Standing, error)
+	// Refresh loads the user's Standing, hands it to decide, stores what that returns and tells all nodes, all or nothing; an Update without an
+	// event stores nothing. decide may run more than once. It reports ErrUnknown, ErrEmailTaken, and ErrOvertaken where a group came or went meanwhile.
+	Refresh(ctx context.Context, user string, names []string, decide func(Standing) (Update, error)) (User, error)
+	// Made lists the users whom some provider made, by folded name.
+	Made(ctx context.Context) ([]User, error)
 }

@@ -25,7 +25,8 @@ func stranger(reason string) error { return &Stranger{Reason: reason} }
 
 // Arrive finds out which user came from a provider that has said who they are, for package login alone. Identity is the provider and its subject
 // (rule F12): a linked user is found by nothing else. Somebody who comes for the first time is linked to a user who is linked to no provider yet, as
-// the provider's LinkPolicy says, or made, where JIT says so. Everybody else, and who is shut out, is a *Stranger.
+// the provider's LinkPolicy says, or made, where JIT says so. Everybody else, and who is shut out, is a *Stranger. Where JIT adds people, they become at
+// every arrival what the provider says that they are (refresh); whom it then says too little about, or gives somebody else's address, is a *Stranger too.
 func (s *Providers) Arrive(ctx context.Context, p Provider, v Visitor) (User, error) {
 	if !p.Enabled {
 		return User{}, stranger("the identity provider is disabled")
@@ -38,6 +39,9 @@ func (s *Providers) Arrive(ctx context.Context, p Provider, v Visitor) (User, er
 		u, err = s.first(ctx, p, v)
 	}
 	if err != nil {
+		return User{}, err
+	}
+	if u, err = s.refresh(ctx, p, v, u); err != nil {
 		return User{}, err
 	}
 	if u.Shut() {
@@ -74,6 +78,9 @@ func (s *Providers) first(ctx context.Context, p Provider, v Visitor) (User, err
 }
 
 func (s *Providers) join(ctx context.Context, p Provider, v Visitor) (User, error) {
+	if p.Settings.JIT.Provision && v.Unmapped != "" {
+		return User{}, stranger(v.Unmapped)
+	}
 	u, why, err := s.meant(ctx, p.Settings.Link, v)
 	switch {
 	case err != nil:
@@ -133,14 +140,41 @@ func (s *Providers) link(ctx context.Context, p Provider, v Visitor, u User) (Us
 	case u.Shut():
 		return User{}, &Stranger{Reason: "the user or the account is disabled", User: u}
 	}
+	if err := s.free(ctx, p, v, u); err != nil {
+		return User{}, err
+	}
 	e := s.said(actionProviderLink, p, v, u).With("by", string(p.Settings.Link))
 	return u, s.Store.InsertLink(ctx, Link{Provider: p.ID, Subject: v.Subject, User: u.ID, Created: s.Now()}, e)
 }
 
+// free returns a *Stranger for a visitor whose e-mail address cannot become that of the user whom they are about to be, so that nobody is linked and then refused
+// for ever.
+func (s *Providers) free(ctx context.Context, p Provider, v Visitor, u User) error {
+	if !p.Settings.JIT.Provision || v.Email == "" || FoldEmail(v.Email) == FoldEmail(u.Email) {
+		return nil
+	}
+	if CheckEmail(v.Email) != nil {
+		return &Stranger{Reason: noEmail, User: u}
+	}
+	_, err := s.Users.ByEmail(ctx, u.Account, FoldEmail(v.Email))
+	switch {
+	case err == nil:
+		return &Stranger{Reason: emailTaken, User: u}
+	case fault.Is(err, fault.NotFound):
+		return nil
+	}
+	return err
+}
+
+const (
+	noEmail    = "the provider gives no e-mail address that can be kept"
+	emailTaken = "another user has the e-mail address that the provider gives"
+)
+
 // provision makes a user of a visitor: without a password, without rights.
 func (s *Providers) provision(ctx context.Context, p Provider, v Visitor) (User, error) {
 	if CheckEmail(v.Email) != nil {
-		return User{}, stranger("the provider gives no e-mail address that can be kept")
+		return User{}, stranger(noEmail)
 	}
 	base, numbered, err := nameOf(p, v)
 	if err != nil {

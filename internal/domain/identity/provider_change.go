@@ -29,8 +29,8 @@ const (
 	maxProviderName = 255 // characters
 	maxButton       = 40  // characters
 	maxDomains      = 100
-	maxExtra        = 32 // members, each of at most maxExtraText bytes
-	maxExtraText    = 4096
+	maxExtra        = 40 // members, each of at most maxExtraText bytes
+	maxExtraText    = 32 << 10
 )
 
 // Providers adds and changes identity providers, and finds out who came from one.
@@ -42,7 +42,11 @@ type Providers struct {
 
 	// Guarded says whom no policy links: those who have rights over others. An administrator who stands high enough links them by hand.
 	Guarded func(ctx context.Context, user string) (bool, error)
-	Check   func(Provider) error // why the settings of a provider cannot work, without asking anybody; nil takes them all
+	// Heavy says which groups nobody joins by a provider's word, unless JITAdminGroups: those that hold rights over others.
+	Heavy          func(ctx context.Context, group string) (bool, error)
+	JITAdminGroups bool
+
+	Check func(Provider) error // why the settings of a provider cannot work, without asking anybody; nil takes them all
 }
 
 // NewProvider is what a provider is made from.
@@ -138,6 +142,14 @@ func (s *Providers) List(ctx context.Context, by Authority) ([]Provider, error) 
 		all[i] = all[i].shown()
 	}
 	return all, err
+}
+
+// Made lists the users whom some provider made and who are still there, by name; also those whose provider is gone.
+func (s *Providers) Made(ctx context.Context, by Authority) ([]User, error) {
+	if _, err := by.AuthorizeOn(ctx, actionProviderRead, Target{}); err != nil {
+		return nil, err
+	}
+	return s.Store.Made(ctx)
 }
 
 // ByID reports ErrNoProvider.
@@ -236,11 +248,11 @@ func (s ProviderSettings) checkLists() error {
 		}
 	}
 	if len(s.Extra) > maxExtra {
-		return wrong("extra", "at most 32 members")
+		return wrong("extra", "at most 40 members")
 	}
 	for name, text := range s.Extra {
 		if len(name)+len(text) > maxExtraText || !utf8.ValidString(name+text) || strings.ContainsRune(name+text, 0) {
-			return wrong("extra", "at most 4096 bytes of text each")
+			return wrong("extra", "at most 32768 bytes of text each")
 		}
 	}
 	return nil

@@ -23,6 +23,13 @@ type outside struct {
 	race    func() // happens just before a link is inserted
 	behind  func() // happens just after a link was looked for in vain
 	guarded string // id of a user whom no policy links
+
+	groups  []identity.Group
+	in      []inGroup
+	made    []string        // ids of users
+	heavy   map[string]bool // ids of groups that hold rights over others
+	between func()          // happens once just before a refresh is stored
+	looks   int             // how often somebody's standing was looked at
 }
 
 func (o *outside) Insert(_ context.Context, p identity.Provider, e audit.Event) (identity.Provider, error) {
@@ -110,6 +117,7 @@ func (o *outside) InsertMade(ctx context.Context, u identity.User, l identity.Li
 	if err := o.memory.Insert(ctx, u, e); err != nil {
 		return err
 	}
+	o.made = append(o.made, u.ID)
 	return o.InsertLink(ctx, l, audit.Event{})
 }
 
@@ -141,6 +149,7 @@ func newProviders(users ...identity.User) (*identity.Providers, *outside) {
 	return &identity.Providers{
 		Store: o, Users: o.memory, Now: func() time.Time { return start }, NewID: func() string { n++; return fmt.Sprint("id", n) },
 		Guarded: func(_ context.Context, user string) (bool, error) { return user == o.guarded, nil },
+		Heavy:   func(_ context.Context, group string) (bool, error) { return o.heavy[group], nil },
 	}, o
 }
 

@@ -86,10 +86,19 @@ type Federation interface {
 	// Arrive verifies what came back. f is the flow that it names, nil where there is none. What is wrong is a *Wrong. once are the keys of what
 	// may be used once, each until its time: the caller refuses the visitor when one of them was used.
 	Arrive(ctx context.Context, p identity.Provider, f *Flow, back Return) (v identity.Visitor, once []Once, err error)
+	// Logout verifies what a provider sent to end sessions that began by its word, and says whose. What is wrong is a *Wrong, as is everything at a
+	// provider that cannot send such. once are the keys of what counts once, as with Arrive.
+	Logout(ctx context.Context, p identity.Provider, token string) (l Logout, once []Once, err error)
 	// Check returns why the settings cannot work, or nil, without asking anybody.
 	Check(p identity.Provider) error
 	// Test tries everything that can be tried without a person, and stops at the first step that fails.
 	Test(ctx context.Context, p identity.Provider) []Step
+}
+
+// Logout is what a provider ends: a session of its own, all of somebody's, or, where both are named, that session of theirs.
+type Logout struct {
+	Subject string // unchanging name at the provider; empty: whoever's
+	Session string // the session at the provider; empty: all
 }
 
 // Once is something that may be used once until that time.

@@ -152,12 +152,21 @@ func (s *spent) Use(_ context.Context, key string, until, now time.Time) (bool, 
 	return true, nil
 }
 
+func (s *spent) Used(_ context.Context, key string, now time.Time) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return now.Before(s.keys[key]), nil
+}
+
 // abroad is a provider's room whose answers say who came: "subject" is vouched for, "bad ..." is refused.
 type abroad struct {
 	kind  identity.ProviderKind
 	away  bool
 	asked int
 	begun int
+
+	sid   string    // the provider's own session
+	until time.Time // when that ends
 
 	meanwhile func() // what somebody else does while the provider is asked
 }
@@ -192,7 +201,15 @@ func (a *abroad) Arrive(_ context.Context, p identity.Provider, f *login.Flow, b
 	if back.Refused != "" || strings.HasPrefix(said, "bad") || f == nil && (p.Kind != identity.SAML || !p.Settings.SAML.IDPInitiated) {
 		return identity.Visitor{}, once, &login.Wrong{Reason: "what came back is bad"}
 	}
-	return identity.Visitor{Subject: strings.Fields(said)[0], Email: "dana@example.test", EmailVerified: true}, once, nil
+	return identity.Visitor{Subject: strings.Fields(said)[0], Email: "dana@example.test", EmailVerified: true, Session: a.sid, Until: a.until}, once, nil
+}
+
+func (a *abroad) Logout(_ context.Context, _ identity.Provider, token string) (login.Logout, []login.Once, error) {
+	subject, sid, ok := strings.Cut(token, "/")
+	if !ok || a.away {
+		return login.Logout{}, nil, &login.Wrong{Reason: "what came is no logout token"}
+	}
+	return login.Logout{Subject: subject, Session: sid}, []login.Once{{Key: "token " + token, Until: time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)}}, nil
 }
 
 func (a *abroad) Check(p identity.Provider) error {

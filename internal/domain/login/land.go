@@ -92,6 +92,9 @@ func (s *Service) visit(ctx context.Context, there Federation, to identity.Provi
 	if !to.Enabled {
 		return none, &Wrong{Reason: "the identity provider is disabled"}
 	}
+	if why := to.Settings.Unsupported; why != "" {
+		return none, &Wrong{Reason: "nobody can sign in by the identity provider: " + why}
+	}
 	if f != nil && f.Provider != to.ID {
 		return none, &Wrong{Reason: "the sign-in was begun at another identity provider"}
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/factor"
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
+	"github.com/gatehouse-project/gatehouse/internal/domain/policy"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/domain/token"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
@@ -52,8 +53,8 @@ type Presented struct {
 	Account string          // of an application that is named by its name or its ARN
 	Cookie  bool            // a session's token came as a cookie
 	Basic   Basic           // how a password came
+	Path    string          // the request's, as the door routed it: decoded once, without relative segments and doubled slashes
 	States  []session.State // which sessions the door takes; nil is active ones alone
-	Solved  bool            // a right CAPTCHA came along
 	// Solve, where set, checks the CAPTCHA that came along. It is asked only where one is due.
 	Solve func(ctx context.Context) (bool, error)
 
@@ -108,9 +109,8 @@ type Service struct {
 	Lockout      *guard.Lockout // of passwords and secrets
 	Gate         *guard.Gate    // of passwords, by name
 	Hasher       Hasher
-	Methods      map[Kind]Method // further ways that other rooms add
-	MinFailure   time.Duration   // no failed sign-in is answered sooner; 250 ms by default
-	QueueWait    time.Duration   // how long an attempt may wait for others of the same name; 10 s by default
+	MinFailure   time.Duration // no failed sign-in is answered sooner; 250 ms by default
+	QueueWait    time.Duration // how long an attempt may wait for others of the same name; 10 s by default
 
 	Second              *factor.Service // second factors
 	Accounts            *identity.Accounts
@@ -128,14 +128,18 @@ type Service struct {
 	Directory   Directory
 	Federations map[identity.ProviderKind]Federation // OIDC and SAML
 	Cloud       Cloud
+	SessionMax  time.Duration   // a session lasts no longer after OpenID Connect or SAML; 0: as long as any other
 	Discoveries *guard.Failures // how often an address may begin flows; 60 a minute
 	NewID       func() string
 
 	// OnError, where set, hears of what no caller sees.
 	OnError func(doing string, err error)
-	// BlockBasic says where passwords by Basic are not taken.
-	BlockBasic BlockBasic
-	// OnAttempt, where set, hears of every attempt with a password, a secret or a further method: ok, failed, refused, busy or error.
+	// Policy says which ways of signing in are offered, and whose passwords by Basic are taken; BasicScope where.
+	Policy     *policy.Service
+	BasicScope BasicScope
+	// OnBasic, where set, hears who has sent a right password by Basic where the policy warns of that.
+	OnBasic func(who access.Caller)
+	// OnAttempt, where set, hears of every attempt with a password, a secret or a word of others: ok, failed, refused, busy or error.
 	OnAttempt func(kind Kind, outcome string)
 	// Wait, where set, stands in for a timer in tests.
 	Wait func(ctx context.Context, d time.Duration)

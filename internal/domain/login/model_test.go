@@ -116,9 +116,7 @@ func (w *walk) answer(t *rapid.T, g *guest) (a factor.Answer, good bool, right f
 
 // knocks is a sign-in with the right password, CAPTCHA solved, after whatever back-off there is.
 func (w *walk) knocks(g *guest, in login.Begin) (login.Signed, error) {
-	p := password(g.name, phrase(g.name))
-	p.Solved = true
-	return w.SignIn(context.Background(), p, in)
+	return w.SignIn(context.Background(), solving(password(g.name, phrase(g.name))), in)
 }
 
 // blocked says whether the name, or the address from which everybody comes, backs off now.

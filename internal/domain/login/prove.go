@@ -29,7 +29,7 @@ const noName = "\x00"
 // who says under what an attempt is counted. An application is counted as itself, by whatever name it was presented; what a provider signed
 // about somebody whom nobody has named yet, by where it comes from alone.
 func (s *Service) who(ctx context.Context, p Presented) (guard.Who, error) {
-	w := guard.Who{Address: p.Address, Solved: p.Solved}
+	w := guard.Who{Address: p.Address}
 	if p.Kind != AppSecret {
 		if p.Name != "" || p.Kind == Password || p.Kind == LDAP {
 			w.Name = cmp.Or(identity.Login(p.Name), noName)

@@ -111,7 +111,7 @@ func (s *Service) admit(ctx context.Context, p Presented, got passed, in Begin, 
 	}
 	c := factor.Conversation{
 		Purpose: factor.SignIn, User: got.Caller.ID, Name: got.who.Name, Method: got.Caller.Method, Stamp: got.Stamp, Provider: got.Provider,
-		Target: s.SafeTarget(in.Target),
+		ProviderSession: got.ProviderSession, Until: got.Until, Target: s.SafeTarget(in.Target),
 	}
 	switch {
 	case w == forNothing:
@@ -186,7 +186,7 @@ func (s *Service) open(ctx context.Context, p Presented, got passed, in Begin, b
 func (s *Service) start(ctx context.Context, p Presented, of passed, state session.State, in Begin, begun time.Time) (Signed, error) {
 	begins := session.New{
 		State: state, Transport: in.Transport, UserAgent: in.UserAgent, Stamp: of.Stamp, Provider: of.Provider, Certificate: of.Certificate,
-		Login: of.who.Name,
+		Login: of.who.Name, ProviderSession: of.ProviderSession, Until: of.Until,
 	}
 	if in.Elevated && state == session.EnrolOnly {
 		begins.Elevated = s.ElevationFor
@@ -198,7 +198,14 @@ func (s *Service) start(ctx context.Context, p Presented, of passed, state sessi
 	if err != nil {
 		return Signed{}, err
 	}
-	return Signed{Token: token, Session: x, Caller: x.Caller(p.Address, p.Door, p.Request), Target: s.SafeTarget(in.Target)}, nil
+	signed := Signed{Token: token, Session: x, Caller: x.Caller(p.Address, p.Door, p.Request), Target: s.SafeTarget(in.Target)}
+	if gone, err := s.goneThere(ctx, of.Proof); gone || err != nil {
+		if err = errors.Join(err, s.Sessions.Terminate(ctx, signed.Caller)); err != nil {
+			return Signed{}, err
+		}
+		return Signed{}, s.answer(ctx, p, begun, &Wrong{Reason: "the identity provider ended the session there meanwhile", Who: of.Caller.Principal}, guard.Standing{})
+	}
+	return signed, nil
 }
 
 // forget lets the failures of a name be forgotten, whose sign-in is complete.
@@ -345,7 +352,8 @@ func (s *Service) conclude(ctx context.Context, p Presented, c factor.Conversati
 	}
 	in.Target = c.Target
 	by.At = s.Now()
-	of := passed{Proof: Proof{Caller: by, Stamp: c.Stamp, Provider: c.Provider}, who: guard.Who{Name: c.Name}}
+	proof := Proof{Caller: by, Stamp: c.Stamp, Provider: c.Provider, ProviderSession: c.ProviderSession, Until: c.Until}
+	of := passed{Proof: proof, who: guard.Who{Name: c.Name}}
 	signed, err := s.start(ctx, p, of, session.Active, in, begun)
 	if err == nil {
 		s.count(p.Kind, "ok")

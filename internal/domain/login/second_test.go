@@ -164,9 +164,7 @@ func TestComplete_wrong(t *testing.T) {
 	_, err := c.SignIn(ctx, password("dana", phrase("dana")), login.Begin{}) // now a CAPTCHA is due for the name
 	want(t, err, login.ErrFailed)
 
-	solved := password("dana", phrase("dana"))
-	solved.Solved = true
-	in, err = c.SignIn(ctx, solved, login.Begin{})
+	in, err = c.SignIn(ctx, solving(password("dana", phrase("dana"))), login.Begin{})
 	want(t, err, nil)
 	if c.failures("dana") != 5 {
 		t.Errorf("the password alone forgot failures: %d", c.failures("dana"))

@@ -17,7 +17,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
 
-// Method is one way to prove who somebody is. A room that adds one puts it into Service.Methods.
+// Method is one way to prove who somebody is.
 type Method interface {
 	// Prove looks at what was presented. What is wrong is a *Wrong with the true reason; other errors mean
 	// that nobody could look. It neither counts nor records, and waits for nothing: Service does.
@@ -31,6 +31,9 @@ type Proof struct {
 
 	Provider    string // id of the identity provider that vouched; empty: none
 	Certificate []byte // SHA-256 of the client's certificate, to which a session is bound; nil: none
+
+	ProviderSession string    // as in session.Session
+	Until           time.Time // as in session.Session
 }
 
 // Wrong says why an attempt is refused, for the audit log alone.
@@ -124,6 +127,7 @@ func (s *Service) prove(ctx context.Context, p Presented, m Method) (passed, err
 	switch {
 	case err == nil:
 		s.count(p.Kind, "ok")
+		s.cameByBasic(ctx, p, got.Caller)
 		return got, nil
 	case errors.As(err, &wrong):
 		return passed{}, s.answer(ctx, p, begun, wrong, got.before)
@@ -145,11 +149,7 @@ func (s *Service) method(of Kind) (Method, bool) {
 	case Certificate:
 		return certificates{s}, true
 	}
-	if m, ok := s.vouched(of); ok {
-		return m, true
-	}
-	m, ok := s.Methods[of]
-	return m, ok
+	return s.vouched(of)
 }
 
 // attempt looks at what was presented unless it must not be looked at, and counts a failure. How things stand then comes with a *Wrong too.
@@ -185,7 +185,7 @@ func (s *Service) attempt(ctx context.Context, p Presented, m Method) (passed, e
 // stands tells how things stand, and whether the CAPTCHA that came along is right where one is due.
 func (s *Service) stands(ctx context.Context, p Presented, who *guard.Who) (guard.Standing, error) {
 	standing, err := s.Lockout.Stands(ctx, *who)
-	if err != nil || !standing.CaptchaDue || who.Solved || p.Solve == nil {
+	if err != nil || !standing.CaptchaDue || p.Solve == nil {
 		return standing, err
 	}
 	if who.Solved, err = p.Solve(ctx); err != nil || !who.Solved {

@@ -30,6 +30,8 @@ func (s *Service) TestProvider(ctx context.Context, by access.Caller, id string)
 	}
 	var steps []Step
 	switch there := s.Federations[p.Kind]; {
+	case p.Settings.Unsupported != "":
+		steps = []Step{{Name: "kind", Note: p.Settings.Unsupported + " Add a provider of another kind in its place."}}
 	case p.Kind == identity.LDAP && s.Directory != nil:
 		steps = s.Directory.Test(ctx, p)
 	case there != nil:

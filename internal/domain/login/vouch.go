@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
+	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
@@ -36,12 +37,17 @@ func (s *Service) provider(ctx context.Context, handle [16]byte, kind identity.P
 		err = &Wrong{Reason: "the identity provider is of another kind"}
 	case err == nil && !to.Enabled:
 		err = &Wrong{Reason: "the identity provider is disabled"}
+	case err == nil && to.Settings.Unsupported != "":
+		err = &Wrong{Reason: "nobody can sign in by the identity provider: " + to.Settings.Unsupported}
 	}
 	return to, err
 }
 
 // arrived makes a proof of who came from a provider.
 func (s *Service) arrived(ctx context.Context, p Presented, to identity.Provider, v identity.Visitor) (Proof, error) {
+	if !v.Until.IsZero() && !s.Now().Before(v.Until) {
+		return Proof{}, &Wrong{Reason: "the session at the identity provider is over"}
+	}
 	u, err := s.Providers.Arrive(ctx, to, v)
 	var stranger *identity.Stranger
 	if errors.As(err, &stranger) {
@@ -51,7 +57,11 @@ func (s *Service) arrived(ctx context.Context, p Presented, to identity.Provider
 		return Proof{}, err
 	}
 	c := s.caller(p, access.Principal{Kind: access.User, ID: u.ID, Name: u.Name})
-	return Proof{Caller: c, Provider: to.ID}, nil
+	proof := Proof{Caller: c, Provider: to.ID, ProviderSession: session.AtProvider(v.Session), Until: v.Until}
+	if longest := s.Now().Add(s.SessionMax); s.SessionMax > 0 && to.Kind != identity.LDAP && (proof.Until.IsZero() || longest.Before(proof.Until)) {
+		proof.Until = longest
+	}
+	return proof, nil
 }
 
 type directories struct{ *Service }
@@ -186,7 +196,7 @@ func (s assertions) unasked(ctx context.Context, p Presented, there Federation, 
 	}
 	err = &Wrong{Reason: "the response is to no request, and no identity provider may send such"}
 	for _, to := range all {
-		if to.Kind != identity.SAML || !to.Enabled || !to.Settings.SAML.IDPInitiated {
+		if to.Kind != identity.SAML || !to.Enabled || to.Settings.Unsupported != "" || !to.Settings.SAML.IDPInitiated {
 			continue
 		}
 		v, why := s.visit(ctx, there, to, nil, back)

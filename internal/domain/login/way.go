@@ -73,7 +73,7 @@ func (s *Service) offered(ctx context.Context, p Presented) ([]identity.Provider
 	_, domain, _ := strings.Cut(p.Name, "@")
 	var offered []identity.Provider
 	for _, to := range all {
-		if any && to.Enabled || to.OffersTo(domain) {
+		if to.Settings.Unsupported == "" && (any && to.Enabled || to.OffersTo(domain)) {
 			offered = append(offered, to)
 		}
 	}
@@ -87,7 +87,7 @@ func (s *Service) departsTooOften(ctx context.Context, p Presented) (bool, error
 
 // Depart begins a sign-in of a browser at the provider of that number and says how to get there. Departure.Flow.Browser is the pre-login cookie,
 // without which nobody can finish it (rule F11). It reports identity.ErrNoProvider, also for one that is disabled or takes passwords here, ErrBlocked for an address that
-// asks too often, and ErrFailed where the provider cannot be asked.
+// asks too often, a Denied fault that says why nobody can sign in by the provider, and ErrFailed where it cannot be asked.
 func (s *Service) Depart(ctx context.Context, number int64, target string, p Presented) (Departure, error) {
 	to, err := s.Providers.Store.ByNumber(ctx, number)
 	if err != nil {
@@ -104,8 +104,17 @@ func (s *Service) Depart(ctx context.Context, number int64, target string, p Pre
 		return Departure{}, ErrBlocked
 	}
 	p.Kind = Kind(to.Kind)
+	if to.Settings.Unsupported != "" {
+		return Departure{}, s.unsupported(ctx, p, to)
+	}
 	d, err := s.begin(ctx, to, Flow{Browser: secret.New(secret.Token(32)), Target: s.SafeTarget(target)})
 	return d, s.disclosed(ctx, p, err)
+}
+
+// unsupported refuses, on record, a provider by which nobody can sign in yet.
+func (s *Service) unsupported(ctx context.Context, p Presented, to identity.Provider) error {
+	s.count(p.Kind, "refused")
+	return errors.Join(fault.New(fault.Denied, to.Settings.Unsupported), s.recordWrong(ctx, p, &Wrong{Reason: "nobody can sign in by identity provider " + to.Name + ": " + to.Settings.Unsupported}, guard.Standing{}))
 }
 
 // disclosed records why an outside party's word is not taken and answers plainly; other errors pass.

@@ -4,6 +4,7 @@ package policy
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
@@ -53,4 +54,62 @@ type Service struct {
 	Now      func() time.Time
 	CacheFor time.Duration // how long a policy may be answered from memory after another node changed it
 	Start    Basic         // what holds until somebody changes it
+
+	mu    sync.Mutex
+	sso   remembered[SSO]
+	basic remembered[Basic]
+	era   uint64 // counts Forget: what was read before the last one is not kept
+}
+
+type remembered[T any] struct {
+	is    T
+	until time.Time
+}
+
+// SSO returns the policy by which the sign-in page is made. It is for doors, tells the caller nothing and asks for no right. It answers from memory for
+// CacheFor; nobody changes what it returns.
+func (s *Service) SSO(ctx context.Context) (SSO, error) {
+	return recall(ctx, s, &s.sso, s.Store.SSO)
+}
+
+// Basic returns the policy by which passwords by Basic are judged, as SSO does.
+func (s *Service) Basic(ctx context.Context) (Basic, error) {
+	return recall(ctx, s, &s.basic, s.freshBasic)
+}
+
+func (s *Service) freshBasic(ctx context.Context) (Basic, error) {
+	is, err := s.Store.Basic(ctx)
+	if err == nil && is.Version == 0 {
+		is = s.Start
+	}
+	return is, err
+}
+
+// recall answers from memory, or reads and remembers unless something was forgotten meanwhile.
+func recall[T any](ctx context.Context, s *Service, in *remembered[T], read func(context.Context) (T, error)) (T, error) {
+	now := s.Now()
+	s.mu.Lock()
+	known, era := *in, s.era
+	s.mu.Unlock()
+	if now.Before(known.until) {
+		return known.is, nil
+	}
+	is, err := read(ctx)
+	if err != nil {
+		return is, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if era == s.era {
+		*in = remembered[T]{is, now.Add(s.CacheFor)}
+	}
+	return is, nil
+}
+
+// Forget drops what is remembered: another node has changed it, or notices of changes may have been lost.
+func (s *Service) Forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.era++
+	s.sso, s.basic = remembered[SSO]{}, remembered[Basic]{}
 }

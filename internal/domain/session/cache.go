@@ -119,6 +119,18 @@ func (c *cache) forgetPrincipal(principal string) {
 	}
 }
 
+// forgetVouched looks at all: it is called when a provider names a session of its own and not whose it is, which is rare.
+func (c *cache) forgetVouched(provider, session string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.era++
+	for _, e := range c.entries {
+		if e.session.Provider == provider && (session == "" || e.session.ProviderSession == session) {
+			c.drop(e.session.ID)
+		}
+	}
+}
+
 func (c *cache) forgetAll() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

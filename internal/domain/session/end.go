@@ -75,7 +75,7 @@ func (s *Service) Complete(ctx context.Context, by access.Caller) (secret.String
 			return x, ErrNotActive
 		}
 		x.State, x.Authenticated, x.LastUsed = Active, now, now
-		x.Deadline = x.Created.Add(s.life(x.Principal.Kind).Max)
+		x.Deadline = before(x.Created.Add(s.life(x.Principal.Kind).Max), x.Until)
 		return x, nil
 	})
 }

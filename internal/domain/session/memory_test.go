@@ -131,6 +131,20 @@ func (m memory) EndAll(_ context.Context, of access.Subject, except string, at t
 	return n, m.err
 }
 
+func (m memory) EndVouched(_ context.Context, v session.Vouched, at time.Time, event func(session.Session) audit.Event) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := 0
+	for _, x := range m.rows {
+		mine := x.Provider == v.Provider && x.Ended.IsZero() && (v.User == "" && v.Subject == "" || x.Principal.ID == v.User)
+		if mine && (v.Session == "" || x.ProviderSession == v.Session || v.User != "" && x.ProviderSession == "") {
+			m.end(x, at, event(x))
+			n++
+		}
+	}
+	return n, m.err
+}
+
 func (m memory) Of(_ context.Context, of access.Subject, now time.Time) ([]session.Session, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -79,6 +79,9 @@ type Session struct {
 	Tries       int    // wrong proofs in a row since the last right one
 	Certificate []byte // SHA-256 of the certificate that every request must present; nil: none
 
+	ProviderSession string    // hex of the SHA-256 of the provider's own session, by which it may end this one; empty: it named none
+	Until           time.Time // the session never outlives this, whatever Deadline becomes; zero: no such end
+
 	Address   string // where it began
 	UserAgent string // what began it, cut short
 
@@ -184,6 +187,9 @@ type Store interface {
 	// EndAll terminates the living sessions of a subject but the one named except, records e with their number and tells all nodes, all or nothing. With
 	// none, nothing is recorded.
 	EndAll(ctx context.Context, of access.Subject, except string, at time.Time, e audit.Event) (int, error)
+	// EndVouched terminates what v names: living sessions, each with its event, and the sign-ins that are not finished. It tells all nodes, all or
+	// nothing, and returns how many sessions there were.
+	EndVouched(ctx context.Context, v Vouched, at time.Time, event func(Session) audit.Event) (int, error)
 	// Of lists the living sessions of a subject at that time, newest first.
 	Of(ctx context.Context, of access.Subject, now time.Time) ([]Session, error)
 	// List lists all living sessions at that time, newest first.
@@ -235,6 +241,9 @@ type New struct {
 	Login       string // folded name as it was presented
 	Provider    string // id of the identity provider that vouched; empty: none
 	Certificate []byte // SHA-256 of the certificate to which the session is bound; nil: none
+
+	ProviderSession string    // as in Session
+	Until           time.Time // as in Session; one that is over begins no session
 
 	Elevated time.Duration // how long it begins elevated: the holder proved just now what would elevate it
 }

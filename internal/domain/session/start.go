@@ -14,7 +14,7 @@ import (
 )
 
 // Start begins a session of somebody who has just proved who they are: by is what login made of it. The token is
-// returned this once. It reports ErrChanged when the principal was disabled, or got another credential, meanwhile.
+// returned this once. It reports ErrChanged when the principal was disabled, or got another credential, meanwhile, or in.Until is over.
 func (s *Service) Start(ctx context.Context, by access.Caller, in New) (secret.String, Session, error) {
 	if by.Kind != access.User && by.Kind != access.Application {
 		return secret.String{}, Session{}, fault.New(fault.Denied, "only a user or an application has sessions")
@@ -24,8 +24,11 @@ func (s *Service) Start(ctx context.Context, by access.Caller, in New) (secret.S
 	}
 	now := s.Now()
 	x := s.begin(by, in, now)
+	if !in.Until.IsZero() && !now.Before(in.Until) {
+		return secret.String{}, Session{}, ErrChanged
+	}
 	if x.State == Pending {
-		x.Deadline = now.Add(s.Wait)
+		x.Deadline = before(now.Add(s.Wait), x.Until)
 	}
 	if in.Elevated > 0 && x.settles() {
 		x.Elevated = now.Add(in.Elevated)
@@ -37,8 +40,8 @@ func (s *Service) begin(by access.Caller, in New, now time.Time) Session {
 	life := s.life(by.Kind)
 	x := Session{
 		ID: s.NewID(), Principal: by.Principal, Account: by.Account, State: in.State, Method: by.Method, Transport: in.Transport,
-		Created: now, Authenticated: by.At, LastUsed: now, Idle: min(life.Idle, life.Max), Deadline: now.Add(life.Max), UserAgent: cut(in.UserAgent),
-		Provider: in.Provider, Certificate: in.Certificate, Login: in.Login,
+		Created: now, Authenticated: by.At, LastUsed: now, Idle: min(life.Idle, life.Max), Deadline: before(now.Add(life.Max), in.Until), UserAgent: cut(in.UserAgent),
+		Provider: in.Provider, Certificate: in.Certificate, Login: in.Login, ProviderSession: in.ProviderSession, Until: in.Until,
 	}
 	if x.Transport == "" {
 		x.Transport = Bearer
@@ -83,7 +86,9 @@ func (s *Service) Reauth(ctx context.Context, by access.Caller, userAgent string
 		return secret.String{}, Session{}, err
 	}
 	now := s.Now()
-	x := s.begin(by, New{State: Active, UserAgent: userAgent, Provider: old.Provider, Certificate: old.Certificate}, now)
+	x := s.begin(by, New{
+		State: Active, UserAgent: userAgent, Provider: old.Provider, ProviderSession: old.ProviderSession, Until: old.Until, Certificate: old.Certificate,
+	}, now)
 	x.Method, x.Authenticated, x.Deadline = old.Method, old.Authenticated, old.Deadline
 	return s.insert(ctx, by, x, "")
 }

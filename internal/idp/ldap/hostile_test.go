@@ -3,6 +3,7 @@ package ldap_test
 import (
 	"crypto/tls"
 	"net"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -268,7 +269,7 @@ func TestBind_takes_a_user_principal_name(t *testing.T) {
 	p := s.provider(asUPN)
 	v := h.admitted(t, p, "dana@corp.test", "dana-password")
 	want := identity.Visitor{Subject: "0001feff3d292a5c08090a0b0c0d0e0f", Name: "dana", Email: "dana@example.test", EmailVerified: true, Display: "Dana"}
-	if v != want {
+	if !reflect.DeepEqual(v, want) {
 		t.Errorf("got %+v", v)
 	}
 	if yes, err := h.Present(t.Context(), p, v.Subject); err != nil || !yes {

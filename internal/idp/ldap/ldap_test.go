@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -74,7 +75,7 @@ func (h house) refused(t *testing.T, p identity.Provider, name, password string)
 	t.Helper()
 	v, err := h.Bind(t.Context(), p, name, secret.New(password))
 	var wrong *login.Wrong
-	if !errors.As(err, &wrong) || v != (identity.Visitor{}) {
+	if !errors.As(err, &wrong) || !reflect.DeepEqual(v, identity.Visitor{}) {
 		t.Fatalf("%q came in as %+v, error %v", name, v, err)
 	}
 	if password != "" && strings.Contains(wrong.Reason, password) || strings.Contains(wrong.Reason, "gate-password") {
@@ -112,7 +113,7 @@ func TestBind_says_who_the_name_and_the_password_belong_to(t *testing.T) {
 			subjects[v.Subject] = true
 			v.Subject = ""
 			want := identity.Visitor{Name: "dana", Email: "dana@example.test", EmailVerified: true, Display: "Person dana"}
-			if v != want {
+			if !reflect.DeepEqual(v, want) {
 				t.Errorf("%s, %q: %+v", what, name, v)
 			}
 		}

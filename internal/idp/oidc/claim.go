@@ -13,19 +13,19 @@ import (
 )
 
 const (
-	maxSubject = 255  // bytes, OpenID Connect Core section 2
-	maxClaim   = 1024 // bytes; what is longer counts as missing
+	maxExact = 255  // bytes, OpenID Connect Core section 2
+	maxClaim = 1024 // bytes; what is longer counts as missing
 )
 
 // claims is what a provider says about somebody, by names that are compared as they are.
 type claims map[string]json.RawMessage
 
-// with adds what the token does not say. An e-mail address and whether it is verified are taken from one place.
+// with adds what the token does not say. An e-mail address and whether it is verified are taken from one place, and the provider's session from the token alone.
 func (c claims) with(more claims) claims {
 	_, hasEmail := c["email"]
 	all := claims{}
 	for name, value := range more {
-		if !hasEmail || name != "email_verified" {
+		if name != "sid" && (!hasEmail || name != "email_verified") {
 			all[name] = value
 		}
 	}
@@ -61,13 +61,38 @@ func (c claims) text(name string) string {
 	return text
 }
 
-// subject is who it is about, exactly as the provider writes it; "" where that is no text that could be kept.
-func (c claims) subject() string {
-	var sub string
-	if json.Unmarshal(c["sub"], &sub) != nil || sub != c.text("sub") || len(sub) > maxSubject {
+// exact is a name that the provider gives, to somebody or to a session, exactly as it is written; "" where that is no text that could be kept.
+func (c claims) exact(name string) string {
+	var text string
+	if json.Unmarshal(c[name], &text) != nil || text != c.text(name) || len(text) > maxExact {
 		return ""
 	}
-	return sub
+	return text
+}
+
+// list is a claim that lists texts: an array, of which what could not be used as a name is passed over, or one text.
+func (c claims) list(name string) []string {
+	var several []json.RawMessage
+	if json.Unmarshal(c[name], &several) != nil {
+		several = []json.RawMessage{c[name]}
+	}
+	var texts []string
+	for _, one := range several {
+		var text string
+		if json.Unmarshal(one, &text) != nil {
+			continue
+		}
+		if text = (claims{"": one}).text(""); text != "" {
+			texts = append(texts, text)
+		}
+	}
+	return texts
+}
+
+// elsewhere says whether the provider says where to ask for a claim, in place of the claim (OpenID Connect Core section 5.6.2).
+func (c claims) elsewhere(name string) bool {
+	var names map[string]json.RawMessage
+	return json.Unmarshal(c["_claim_names"], &names) == nil && names[name] != nil && c[name] == nil
 }
 
 // after says whether a claim is a time after that one.
@@ -105,7 +130,7 @@ func (c claims) texts() map[string]string {
 // suffice says whether nothing is missing that the settings want.
 func (c claims) suffice(settings identity.ProviderSettings) bool {
 	texts := c.texts()
-	if c.text("email") == "" {
+	if jit := settings.JIT; c.text("email") == "" || jit.Provision && jit.Groups != "" && c[jit.Groups] == nil {
 		return false
 	}
 	for _, expression := range []string{settings.OIDC.NameClaim, settings.JIT.Display, settings.JIT.Email} {
@@ -119,7 +144,7 @@ func (c claims) suffice(settings identity.ProviderSettings) bool {
 // visitor says who came, as the package comment tells.
 func (c claims) visitor(settings identity.ProviderSettings) (identity.Visitor, error) {
 	texts := c.texts()
-	v := identity.Visitor{Subject: c.subject(), Email: texts["email"], Display: texts["name"]}
+	v := identity.Visitor{Subject: c.exact("sub"), Session: c.exact("sid"), Email: texts["email"], Display: texts["name"]}
 	if v.Subject == "" {
 		return identity.Visitor{}, wrong("the provider names nobody")
 	}
@@ -129,20 +154,36 @@ func (c claims) visitor(settings identity.ProviderSettings) (identity.Visitor, e
 	if v.Name, err = c.name(settings.OIDC.NameClaim, texts); err != nil {
 		return identity.Visitor{}, wrong("the user name: " + err.Error())
 	}
-	if !settings.JIT.Provision {
-		return v, nil
-	}
-	if settings.JIT.Display != "" {
-		v.Display, _ = identity.Expand(settings.JIT.Display, texts) // what is missing stays empty, and provisioning decides
-	}
-	if settings.JIT.Email != "" {
-		mapped, _ := identity.Expand(settings.JIT.Email, texts)
-		v.EmailVerified = v.EmailVerified && identity.FoldEmail(mapped) == identity.FoldEmail(v.Email)
-		v.Email = mapped
+	if settings.JIT.Provision {
+		c.provision(&v, settings.JIT, texts)
 	}
 	return v, nil
 }
 
+// provision applies what the settings say of people who are added, and kept as the provider describes them. What is missing is named, and whoever adds them decides.
+func (c claims) provision(v *identity.Visitor, jit identity.JIT, texts map[string]string) {
+	if jit.Display != "" {
+		display, err := c.name(jit.Display, texts)
+		if v.Display = display; err != nil {
+			v.Unmapped = "the display name: " + err.Error()
+		}
+	}
+	if jit.Email != "" {
+		mapped, err := c.name(jit.Email, texts)
+		v.EmailVerified = v.EmailVerified && identity.FoldEmail(mapped) == identity.FoldEmail(v.Email)
+		if v.Email = mapped; err != nil {
+			v.Unmapped = "the e-mail address: " + err.Error()
+		}
+	}
+	if jit.Groups == "" {
+		return
+	}
+	if v.Groups = c.list(jit.Groups); c.elsewhere(jit.Groups) {
+		v.Unmapped = "the groups: the provider names another place to ask for the claim " + jit.Groups + ", which is not asked"
+	}
+}
+
+// name is what an expression makes of the claims.
 func (c claims) name(expression string, texts map[string]string) (string, error) {
 	name, err := identity.Expand(expression, texts)
 	switch {

@@ -3,9 +3,13 @@ package oidc
 import (
 	"encoding/json"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
+
+	goidc "github.com/coreos/go-oidc/v3/oidc"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 )
@@ -27,12 +31,12 @@ func FuzzVisitor(f *testing.F) {
 		said.suffice(settings)
 		v, err := said.visitor(settings)
 		if err != nil {
-			if v != (identity.Visitor{}) {
+			if !reflect.DeepEqual(v, identity.Visitor{}) {
 				t.Fatalf("a visitor came beside %v: %+v", err, v)
 			}
 			return
 		}
-		if v.Subject == "" || len(v.Subject) > maxSubject || strings.ContainsFunc(v.Subject, unicode.IsControl) {
+		if v.Subject == "" || len(v.Subject) > maxExact || strings.ContainsFunc(v.Subject, unicode.IsControl) {
 			t.Fatalf("subject %q", v.Subject)
 		}
 		verified, _ := said.verified()
@@ -41,6 +45,40 @@ func FuzzVisitor(f *testing.F) {
 		}
 		if known, whether := said.verified(); whether && !known && !settings.JIT.Provision && v.Email != "" {
 			t.Fatalf("%s: an address that is not verified came through: %+v", text, v)
+		}
+	})
+}
+
+// Whatever a provider signs, it ends a session by the event of a logout alone, and says whose (rule F5).
+func FuzzLogout(f *testing.F) {
+	for _, seed := range []string{
+		`{"jti":"1","sub":"a","events":{"http://schemas.openid.net/event/backchannel-logout":{}}}`, `{"jti":"1","sid":"a","nonce":null,"events":{}}`,
+		`{"jti":"1","sub":["a"],"sid":"b","events":{"http://schemas.openid.net/event/backchannel-logout":{"a":1}}}`, `{"events":[]}`, `{"jti":"\u0000"}`, `null`,
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		said := claims{}
+		if json.Unmarshal([]byte(text), &said) != nil {
+			return
+		}
+		now := time.Now()
+		if (token{&goidc.IDToken{IssuedAt: now, Expiry: now.Add(time.Minute)}, said}).noLogout() != "" {
+			return
+		}
+		var read struct {
+			Events map[string]map[string]any `json:"events"`
+			ID     string                    `json:"jti"`
+		}
+		for _, name := range []string{"events", "jti"} { // by their exact names alone
+			one, _ := json.Marshal(map[string]json.RawMessage{name: said[name]})
+			if err := json.Unmarshal(one, &read); err != nil && name == "jti" {
+				t.Fatal(err)
+			}
+		}
+		sub, sid := said.exact("sub"), said.exact("sid")
+		if read.Events[logoutEvent] == nil || read.ID == "" || said["nonce"] != nil || sub == "" && sid == "" || sub == "" && said["sub"] != nil {
+			t.Fatalf("%s ends the sessions of %q, and %q", text, sub, sid)
 		}
 	})
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// algorithms sign ID tokens. There is no "none", and none whose key the client shares (rule F5).
+// algorithms sign tokens. There is no "none", and none whose key the client shares (rule F5).
 var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.ES256}
 
 const (
@@ -21,7 +21,7 @@ const (
 	maxRSA  = 8192 // bits
 )
 
-// key is a key that may sign ID tokens.
+// key is a key that may sign tokens.
 type key = jose.JSONWebKey
 
 // fetchKeys reads the provider's keys, less those that cannot sign ID tokens.
@@ -66,6 +66,8 @@ func signs(k key) bool {
 type keySet struct {
 	*provider
 	address string
+	as      kind
+	typ     string // what the token calls itself
 	err     error
 }
 
@@ -74,9 +76,10 @@ type keySet struct {
 func (s *keySet) VerifySignature(ctx context.Context, token string) ([]byte, error) {
 	signed, err := jose.ParseSignedCompact(token, algorithms)
 	if err != nil {
-		s.err = wrong(malformed)
+		s.err = s.as.malformed()
 		return nil, s.err
 	}
+	s.typ, _ = signed.Signatures[0].Header.ExtraHeaders[jose.HeaderType].(string)
 	fetch := func(ctx context.Context) ([]key, error) { return s.fetchKeys(ctx, s.address) }
 	keys, err := s.keys.read(ctx, s.now, lasts, fetch)
 	if err == nil {
@@ -91,7 +94,7 @@ func (s *keySet) VerifySignature(ctx context.Context, token string) ([]byte, err
 	}
 	payload := verify(signed, keys)
 	if payload == nil {
-		s.err = wrong("none of the provider's keys signed the ID token")
+		s.err = wrong("none of the provider's keys signed the " + string(s.as))
 		return nil, errors.New("no key fits")
 	}
 	return payload, nil

@@ -6,6 +6,8 @@
 //	Depart  -> the browser goes to the provider and comes back with a code
 //	Arrive  -> the code is exchanged, the ID token verified, userinfo asked where the token is silent
 //
+// A provider that signs somebody out says so by a logout token, which Logout verifies by the same rules.
+//
 // Who came is the token's issuer and subject (rule F12). The rest of the Visitor is the mapping's:
 //
 //   - Name is the provider's name expression, and empty where there is none. A claim that the expression wants and nobody sent refuses
@@ -13,7 +15,9 @@
 //   - Email is the claim email. It is empty where the claim email_verified is false. EmailVerified is set only where that claim
 //     is true: providers that leave it out let people type what they like, so nobody is linked by such an address.
 //   - Where people are provisioned, Email and Display follow the expressions for that, and are empty where those find no value. An address
-//     that an expression made counts as verified only if it is the verified one.
+//     that an expression made counts as verified only if it is the verified one. Unmapped says what such an expression found no value for.
+//   - Where people are provisioned, Groups are what the claim for them lists; a provider that leaves it out lists none.
+//   - Session is the claim sid of the ID token.
 //
 // Every call goes through the given client, which is outbound's: an issuer is an address that somebody typed (rule W8). Answers
 // are bounded in size and time, redirects are not followed, and no reason repeats what a provider wrote.
@@ -63,7 +67,7 @@ func (f *Federation) Depart(ctx context.Context, p identity.Provider, flow *logi
 		return login.Departure{}, over(ctx, err)
 	}
 	begin(flow)
-	full, partial, err := f.addresses(doc, p.Settings.OIDC, flow)
+	full, partial, err := f.addresses(doc, p.Settings, flow)
 	if err != nil {
 		return login.Departure{}, err
 	}
@@ -79,7 +83,7 @@ func begin(flow *login.Flow) {
 }
 
 // addresses builds the authorization URL, with and without what a program adds itself.
-func (f *Federation) addresses(doc document, settings *identity.OIDCSettings, flow *login.Flow) (full, partial string, err error) {
+func (f *Federation) addresses(doc document, settings identity.ProviderSettings, flow *login.Flow) (full, partial string, err error) {
 	u, err := url.Parse(doc.Authorization)
 	if err != nil {
 		return "", "", wrong("the authorization endpoint is no URL")
@@ -95,7 +99,7 @@ func (f *Federation) addresses(doc document, settings *identity.OIDCSettings, fl
 	u.RawQuery = q.Encode()
 	partial = u.String()
 	q.Set("response_type", "code")
-	q.Set("client_id", settings.ClientID)
+	q.Set("client_id", settings.OIDC.ClientID)
 	q.Set("redirect_uri", f.RedirectURI)
 	q.Set("state", flow.State.Reveal())
 	u.RawQuery = q.Encode()
@@ -103,9 +107,12 @@ func (f *Federation) addresses(doc document, settings *identity.OIDCSettings, fl
 }
 
 // scope is what is asked for, each once.
-func scope(settings *identity.OIDCSettings) string {
-	scopes := []string{"openid", "email", "profile"}
-	for _, s := range settings.Scopes {
+func scope(settings identity.ProviderSettings) string {
+	scopes, more := []string{"openid", "email", "profile"}, settings.OIDC.Scopes
+	if settings.JIT.Provision {
+		more = slices.Concat(more, settings.JIT.Scopes)
+	}
+	for _, s := range more {
 		if !slices.Contains(scopes, s) {
 			scopes = append(scopes, s)
 		}

@@ -3,6 +3,7 @@ package oidc_test
 import (
 	"errors"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -99,7 +100,7 @@ func TestSignIn_at_a_real_provider(t *testing.T) {
 			}
 			v, err := arrive(t, p, "ann")
 			want := identity.Visitor{Subject: "ann", Name: "ann", Email: "ann@example.test", EmailVerified: true, Display: "ann of the tests"}
-			if err != nil || v != want {
+			if err != nil || !reflect.DeepEqual(v, want) {
 				t.Errorf("got %+v, %v", v, err)
 			}
 		})

@@ -82,7 +82,7 @@ func (f *Federation) tryAuthorization(ctx context.Context, k *provider, doc docu
 	const name = "authorization endpoint"
 	var flow login.Flow
 	begin(&flow)
-	address, _, err := f.addresses(doc, k.settings.OIDC, &flow)
+	address, _, err := f.addresses(doc, k.settings, &flow)
 	if err != nil {
 		return failed(name, err)
 	}
@@ -94,7 +94,7 @@ func (f *Federation) tryAuthorization(ctx context.Context, k *provider, doc docu
 	}
 	answer, err := k.client.Do(r)
 	if err != nil {
-		return login.Step{Name: name, Note: outbound.Reason(err)}
+		return failed(name, wrong(outbound.Reason(err)))
 	}
 	defer answer.Body.Close()
 	_, _ = io.CopyN(io.Discard, answer.Body, 64<<10) // so that the connection can be used again
@@ -127,11 +127,21 @@ func (k *provider) tryToken(ctx context.Context, doc document) login.Step {
 	return failed(name, refusedCode(err))
 }
 
-// failed is a step that went wrong, with the reason and no more.
+// advice says what to do where a step failed.
+var advice = map[string]string{
+	"connection":             "give authorities in PEM form as ca, or none",
+	"discovery":              "look at the issuer, and let this server reach it: by name, by sso.allow where its address is a private one, and by ca where its certificate is signed privately",
+	"keys":                   "let this server reach the address of the provider's keys, as it reaches the issuer, and let the provider sign by RS256, PS256 or ES256",
+	"authorization endpoint": "look at its address, and let this server reach it, as it reaches the issuer",
+	"token endpoint":         "look at its address, at client id and client secret, and let this server reach it, as it reaches the issuer",
+}
+
+// failed is a step that went wrong, with the reason and what to do, and no more.
 func failed(name string, err error) login.Step {
+	reason := "it could not be tried"
 	var w *login.Wrong
 	if errors.As(err, &w) {
-		return login.Step{Name: name, Note: w.Reason}
+		reason = w.Reason
 	}
-	return login.Step{Name: name, Note: "it could not be tried"}
+	return login.Step{Name: name, Note: reason + ": " + advice[name]}
 }

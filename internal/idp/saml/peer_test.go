@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"math/big"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +37,7 @@ func TestSimpleSAMLphp_signs_a_person_in(t *testing.T) {
 			p := identity.Provider{ID: "corp", Kind: identity.SAML, Settings: identity.ProviderSettings{SAML: &identity.SAMLSettings{
 				Issuer: idp.EntityID, SSOURL: idp.SSOURL, Certificate: idp.Certificate, NameClaim: "${uid}", SignRequests: keyed,
 			}}}
+			p.Settings.JIT = identity.JIT{Provision: true, Groups: "groups"}
 			tried(t, gate, p)
 
 			f := &login.Flow{ID: "flow", Provider: p.ID, Expires: time.Now().Add(10 * time.Minute)}
@@ -52,8 +54,12 @@ func TestSimpleSAMLphp_signs_a_person_in(t *testing.T) {
 				t.Fatalf("the response names the request %q", state)
 			}
 			v, once, err := gate.Arrive(t.Context(), p, f, answer)
-			want := identity.Visitor{Subject: "emailAddress:" + peers.SAMLMail, Name: peers.SAMLUser, Email: peers.SAMLMail, EmailVerified: true, Display: peers.SAMLDisplay}
-			if err != nil || v != want || len(once) != 1 {
+			want := identity.Visitor{Subject: "emailAddress:" + peers.SAMLMail, Name: peers.SAMLUser, Email: peers.SAMLMail, EmailVerified: true, Display: peers.SAMLDisplay, Groups: []string{"agents", "basement"}}
+			if !v.Until.After(time.Now()) {
+				t.Errorf("the session there ends at %v", v.Until)
+			}
+			v.Until = time.Time{}
+			if err != nil || !reflect.DeepEqual(v, want) || len(once) != 1 {
 				t.Fatalf("Arrive = %+v, %v, %v\n%s", v, once, err, decoded(t, answer))
 			}
 			refuseChanged(t, gate, p, f, answer)

@@ -61,6 +61,7 @@ type arrival struct {
 	now     time.Time
 	request string    // the id of ours that it must answer; "" for none
 	until   time.Time // when the last of its times is over
+	ends    time.Time // when the provider's own session ends at the latest; zero: it does not say
 	failed  error     // why our key could not be had: not the provider's mistake
 }
 
@@ -360,6 +361,9 @@ func (a *arrival) checkSession(assertion *etree.Element) error {
 	for _, s := range statements {
 		if err := a.checkEnd(s, "SessionNotOnOrAfter"); err != nil {
 			return err
+		}
+		if end, err := readTime(attribute(s, "SessionNotOnOrAfter")); err == nil && (a.ends.IsZero() || end.Before(a.ends)) {
+			a.ends = end
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package saml_test
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ func refused(t testing.TB, f *saml.Federation, p identity.Provider, fl *login.Fl
 	t.Helper()
 	v, once, err := arrive(t, f, p, fl, text)
 	var wrong *login.Wrong
-	if !errors.As(err, &wrong) || v != (identity.Visitor{}) || once != nil {
+	if !errors.As(err, &wrong) || !reflect.DeepEqual(v, identity.Visitor{}) || once != nil {
 		t.Fatalf("Arrive = %+v, %v, %v; want a refusal", v, once, err)
 	}
 	return wrong.Reason
@@ -56,7 +57,7 @@ func TestArrive_takes_what_a_provider_signs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if v := welcome(t, federation(), provider(stranger(), theirEC(), theirs()), text); v != dana {
+			if v := welcome(t, federation(), provider(stranger(), theirEC(), theirs()), text); !reflect.DeepEqual(v, dana) {
 				if name == "a stranger's key named in it" {
 					t.Fatalf("the visitor is %+v", v)
 				}
@@ -120,6 +121,24 @@ func TestArrive_checks_every_condition(t *testing.T) {
 }
 
 // rule F1
+// While a provider changes its certificate both are set, and either may sign; the old one is trusted until it is taken out.
+func TestArrive_while_certificates_change(t *testing.T) {
+	t.Parallel()
+	before, during, after := provider(theirs()), provider(theirs(), stranger()), provider(stranger())
+	for _, c := range []struct {
+		by   signer
+		p    identity.Provider
+		want bool
+	}{{theirs(), before, true}, {stranger(), before, false}, {theirs(), during, true}, {stranger(), during, true}, {theirs(), after, false}, {stranger(), after, true}} {
+		text := signing{by: c.by}.sign(t, good, "_assertion")
+		if !c.want {
+			refused(t, federation(), c.p, flow(), text)
+		} else if v := welcome(t, federation(), c.p, text); !reflect.DeepEqual(v, dana) {
+			t.Errorf("%+v came", v)
+		}
+	}
+}
+
 func TestArrive_refuses_other_signatures(t *testing.T) {
 	t.Parallel()
 	inclusive := "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
@@ -213,7 +232,7 @@ func TestArrive_binds_a_response_to_its_request(t *testing.T) {
 	t.Run("without a request only where the provider may begin", func(t *testing.T) {
 		t.Parallel()
 		refused(t, federation(), provider(theirs()), nil, alone)
-		if v, once, err := arrive(t, federation(), begins, nil, alone); err != nil || v != dana || len(once) != 1 {
+		if v, once, err := arrive(t, federation(), begins, nil, alone); err != nil || !reflect.DeepEqual(v, dana) || len(once) != 1 {
 			t.Fatal(v, once, err)
 		}
 	})
@@ -281,6 +300,10 @@ func signed2(t *testing.T) string {
 	return signing{by: theirs()}.sign(t, strings.Replace(good, "_assertion", "_assertion2", 1), "_assertion2")
 }
 
+// groups are two attributes of that name.
+const groups = `<saml:Attribute Name="groups"><saml:AttributeValue>agents</saml:AttributeValue><saml:AttributeValue/><saml:AttributeValue>basement</saml:AttributeValue></saml:Attribute>` +
+	`<saml:Attribute Name="groups"><saml:AttributeValue>third floor</saml:AttributeValue></saml:Attribute>`
+
 func TestArrive_says_who_came(t *testing.T) {
 	t.Parallel()
 	email := `"urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress">Dana@example.test`
@@ -306,7 +329,32 @@ func TestArrive_says_who_came(t *testing.T) {
 		}, with(func(v *identity.Visitor) { v.Display, v.Email = "dana!", "dana@example.test" })},
 		{"provisioned under another address", "", "", func(s *identity.ProviderSettings) {
 			s.JIT = identity.JIT{Provision: true, Display: "${nobody}", Email: "boss@example.test"}
-		}, with(func(v *identity.Visitor) { v.Display, v.Email, v.EmailVerified = "", "boss@example.test", false })},
+		}, with(func(v *identity.Visitor) {
+			v.Display, v.Email, v.EmailVerified, v.Unmapped = "", "boss@example.test", false, "the display name: there is no value for ${nobody}"
+		})},
+		{"provisioned without an address", "", "", func(s *identity.ProviderSettings) {
+			s.JIT = identity.JIT{Provision: true, Email: "${upn}"}
+		}, with(func(v *identity.Visitor) {
+			v.Email, v.EmailVerified, v.Unmapped = "", false, "the e-mail address: there is no value for ${upn}"
+		})},
+		{"with groups", `<saml:AttributeStatement>`, `<saml:AttributeStatement>` + groups, func(s *identity.ProviderSettings) {
+			s.JIT = identity.JIT{Provision: true, Groups: "groups"}
+		}, with(func(v *identity.Visitor) { v.Groups = []string{"agents", "basement", "third floor"} })},
+		{"with groups by a friendly name", `<saml:AttributeStatement>`, `<saml:AttributeStatement>` + strings.ReplaceAll(groups, ` Name="groups"`, ` Name="urn:x" FriendlyName="groups"`), func(s *identity.ProviderSettings) {
+			s.JIT = identity.JIT{Provision: true, Groups: "groups"}
+		}, with(func(v *identity.Visitor) { v.Groups = []string{"agents", "basement", "third floor"} })},
+		{"with groups by the name where another has it for a friendly one", `<saml:AttributeStatement>`, `<saml:AttributeStatement>` + strings.Replace(groups, ` Name="groups"`, ` Name="urn:x" FriendlyName="groups"`, 1), func(s *identity.ProviderSettings) {
+			s.JIT = identity.JIT{Provision: true, Groups: "groups"}
+		}, with(func(v *identity.Visitor) { v.Groups = []string{"third floor"} })},
+		{"with no groups", "", "", func(s *identity.ProviderSettings) { s.JIT = identity.JIT{Provision: true, Groups: "groups"} }, dana},
+		{"with groups that nobody asks for", `<saml:AttributeStatement>`, `<saml:AttributeStatement>` + groups, func(s *identity.ProviderSettings) { s.JIT = identity.JIT{Provision: true} }, dana},
+		{"with groups of people who are not provisioned", `<saml:AttributeStatement>`, `<saml:AttributeStatement>` + groups, func(s *identity.ProviderSettings) { s.JIT = identity.JIT{Groups: "groups"} }, dana},
+		{"until the provider's session ends", `SessionIndex="_s"`, `SessionIndex="_s" SessionNotOnOrAfter="2031-01-01T00:00:00.5Z"`, nil, with(func(v *identity.Visitor) {
+			v.Until = time.Date(2031, 1, 1, 0, 0, 0, 500_000_000, time.UTC)
+		})},
+		{"until the first of the provider's sessions ends", `<saml:AuthnStatement`, `<saml:AuthnStatement AuthnInstant="2026-11-22T20:00:00Z" SessionNotOnOrAfter="2031-01-02T00:00:00Z"/><saml:AuthnStatement SessionNotOnOrAfter="2031-01-01T00:00:00Z"`, nil, with(func(v *identity.Visitor) {
+			v.Until = time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)
+		})},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -320,7 +368,7 @@ func TestArrive_says_who_came(t *testing.T) {
 				text = strings.Replace(text, "Dana Scully", "d@example.test", 1)
 				c.want.Display, c.want.Email = "", "d@example.test"
 			}
-			if v := welcome(t, federation(), p, signed(t, text)); v != c.want {
+			if v := welcome(t, federation(), p, signed(t, text)); !reflect.DeepEqual(v, c.want) {
 				t.Fatalf("the visitor is %+v, want %+v", v, c.want)
 			}
 		})

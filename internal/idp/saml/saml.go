@@ -17,7 +17,9 @@
 //   - Email is a NameID of the format emailAddress, for which the provider vouches. With other formats it is the attribute for mail, for which nobody does.
 //   - Name is the provider's name expression over the attributes and ${NameID}, and empty where there is none. What it wants and nobody sent refuses the sign-in.
 //   - Display is the attribute displayName, or else cn.
-//   - Where people are provisioned, Email and Display follow the expressions for that, and are empty where those find no value.
+//   - Where people are provisioned, Email and Display follow the expressions for that, and are empty where those find no value, which Unmapped names. Groups
+//     are all values of the attribute for them; a provider that leaves it out lists none.
+//   - Until is the earliest SessionNotOnOrAfter.
 //
 // An expired certificate of the provider still verifies: SAML uses certificates as wrapping for keys, and trust ends where an administrator
 // takes one out. Test says so, so that nobody is surprised.
@@ -130,6 +132,11 @@ func (f *Federation) StateOf(back login.Return) string {
 		return ""
 	}
 	return attribute(root, "InResponseTo")
+}
+
+// Logout refuses: providers of SAML end no sessions here. What they say of how long one lasts holds.
+func (f *Federation) Logout(context.Context, identity.Provider, string) (login.Logout, []login.Once, error) {
+	return login.Logout{}, nil, wrong("providers of SAML send no logout tokens")
 }
 
 func (f *Federation) now() time.Time {

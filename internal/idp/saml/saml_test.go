@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -223,6 +224,28 @@ func TestTest(t *testing.T) {
 			}
 		}
 	})
+	t.Run("nobody answers in time", func(t *testing.T) {
+		t.Parallel()
+		slow := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+		t.Cleanup(slow.Close)
+		steps := try(func(f *saml.Federation, s *identity.SAMLSettings) {
+			f.Timeout, s.SSOURL = 50*time.Millisecond, slow.URL
+		})
+		if len(steps) != 3 || steps[2].OK || !strings.Contains(steps[2].Note, "no answer in time") {
+			t.Errorf("%+v", steps)
+		}
+	})
+	t.Run("a private address is not called", func(t *testing.T) { // rule W8
+		t.Parallel()
+		strict, err := outbound.NewPolicy(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		steps := try(func(f *saml.Federation, _ *identity.SAMLSettings) { f.Client = strict.Client() })
+		if len(steps) != 3 || steps[2].OK || !strings.Contains(steps[2].Note, "target address is not allowed") {
+			t.Errorf("%+v", steps)
+		}
+	})
 	t.Run("nobody answers", func(t *testing.T) {
 		t.Parallel()
 		gone := httptest.NewServer(http.NotFoundHandler())
@@ -245,7 +268,7 @@ func TestArrive_trusts_the_key_of_an_expired_certificate(t *testing.T) {
 	f.Now = func() time.Time { return now.AddDate(2, 0, 0) }
 	text := strings.NewReplacer("2026-11-22", "2028-11-22").Replace(good)
 	fl := &login.Flow{ID: "flow", Provider: "corp", State: secret.New(request)}
-	if v, _, err := arrive(t, f, provider(theirs()), fl, signed(t, text)); err != nil || v != dana {
+	if v, _, err := arrive(t, f, provider(theirs()), fl, signed(t, text)); err != nil || !reflect.DeepEqual(v, dana) {
 		t.Fatal(v, err)
 	}
 }
@@ -262,7 +285,7 @@ func TestArrive_reads_what_was_signed_before(t *testing.T) {
 	p := provider()
 	p.Settings.SAML.Certificate = load(t, certificate)
 	for _, name := range []string{"signed-assertion.xml", "signed-both.xml"} {
-		if v := welcome(t, federation(), p, load(t, filepath.Join("testdata", name))); v != dana {
+		if v := welcome(t, federation(), p, load(t, filepath.Join("testdata", name))); !reflect.DeepEqual(v, dana) {
 			t.Errorf("%s: the visitor is %+v", name, v)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
+	"github.com/gatehouse-project/gatehouse/internal/outbound"
 )
 
 // expiresSoon is when a certificate's end is worth a word.
@@ -60,8 +61,8 @@ func (f *Federation) describeCertificate(c *x509.Certificate) string {
 
 // reach asks whether anybody answers. What is answered does not matter: without a request there is nothing to say.
 func (f *Federation) reach(ctx context.Context, address string) login.Step {
-	step := login.Step{Name: "sign-in page", Note: "nobody answers there, or only with a certificate that is not trusted: look at sso_url; " +
-		"people may reach it all the same, from where they are"}
+	const advice = ": look at sso_url; people may reach it all the same, from where they are"
+	step := login.Step{Name: "sign-in page", Note: "it cannot be called" + advice}
 	if f.Client == nil {
 		step.Note = "this installation makes no outward calls"
 		return step
@@ -74,6 +75,7 @@ func (f *Federation) reach(ctx context.Context, address string) login.Step {
 	}
 	response, err := f.Client.Do(request)
 	if err != nil {
+		step.Note = outbound.Reason(err) + advice
 		return step
 	}
 	response.Body.Close()

@@ -45,30 +45,58 @@ func (a *arrival) visitor(assertion *etree.Element) (identity.Visitor, error) {
 	}
 	values := valuesOf(assertion)
 	values["NameID"] = id
-	v := identity.Visitor{Subject: kind + ":" + id, Email: first(values, mailNames), Display: first(values, displayNames)}
+	v := identity.Visitor{Subject: kind + ":" + id, Email: first(values, mailNames), Display: first(values, displayNames), Until: a.ends}
 	if kind == formats[formatEmail] {
 		v.Subject, v.Email, v.EmailVerified = kind+":"+identity.FoldEmail(id), id, true
 	}
 	if v.Name, err = identity.Expand(a.NameClaim, values); err != nil {
 		return identity.Visitor{}, errors.New("the user name: " + fault.Text(err))
 	}
-	a.provision(&v, values)
+	if a.jit.Provision {
+		a.provision(&v, values)
+		v.Groups = listOf(assertion, a.jit.Groups)
+	}
 	return v, nil
 }
 
-// provision applies the expressions for people who may have to be added. What is missing stays empty, and whoever adds them decides.
+// provision applies the expressions for people who are added, and kept as the provider describes them. What is missing is named, and whoever adds them decides.
 func (a *arrival) provision(v *identity.Visitor, values map[string]string) {
-	if !a.jit.Provision {
-		return
-	}
 	if a.jit.Display != "" {
-		v.Display, _ = identity.Expand(a.jit.Display, values)
+		display, err := identity.Expand(a.jit.Display, values)
+		if v.Display = display; err != nil {
+			v.Unmapped = "the display name: " + fault.Text(err)
+		}
 	}
 	if a.jit.Email != "" {
-		mapped, _ := identity.Expand(a.jit.Email, values)
+		mapped, err := identity.Expand(a.jit.Email, values)
 		v.EmailVerified = v.EmailVerified && identity.FoldEmail(mapped) == identity.FoldEmail(v.Email)
-		v.Email = mapped
+		if v.Email = mapped; err != nil {
+			v.Unmapped = "the e-mail address: " + fault.Text(err)
+		}
 	}
+}
+
+// listOf returns all usable values of the attributes of that name, or, where no attribute has it for a name, of those that have it for a friendly name.
+func listOf(assertion *etree.Element, name string) []string {
+	var named, friendly []string
+	if name == "" {
+		return nil
+	}
+	found := false
+	for _, statement := range children(assertion, nsAssertion, "AttributeStatement") {
+		for _, e := range children(statement, nsAssertion, "Attribute") {
+			switch name {
+			case attribute(e, "Name"):
+				named, found = append(named, allOf(e)...), true
+			case attribute(e, "FriendlyName"):
+				friendly = append(friendly, allOf(e)...)
+			}
+		}
+	}
+	if found {
+		return named
+	}
+	return friendly
 }
 
 // nameID returns the kind and the value of the one NameID.
@@ -128,12 +156,20 @@ func keep(values map[string]string, name, value string) {
 }
 
 func valueOf(e *etree.Element) string {
-	for _, v := range children(e, nsAssertion, "AttributeValue") {
-		if text, err := textOf(v); err == nil && text != "" && len(text) <= maxValue && printable(text) {
-			return text
-		}
+	if all := allOf(e); len(all) > 0 {
+		return all[0]
 	}
 	return ""
+}
+
+// allOf returns the usable values of an attribute.
+func allOf(e *etree.Element) (all []string) {
+	for _, v := range children(e, nsAssertion, "AttributeValue") {
+		if text, err := textOf(v); err == nil && text != "" && len(text) <= maxValue && printable(text) {
+			all = append(all, text)
+		}
+	}
+	return all
 }
 
 func first(values map[string]string, names []string) string {

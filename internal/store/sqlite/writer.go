@@ -47,6 +47,7 @@ type job struct {
 	tx      tx
 	state   atomic.Int32
 	err     error         // of the function, later of the commit; read after done
+	refused error         // what it failed with, told after the commit
 	panic   *panicked     // read after done
 	done    chan struct{} // closed when the outcome is known
 	settled bool          // done is closed
@@ -284,6 +285,8 @@ func (w *writer) keep() {
 	w.kept++
 }
 
+// undo takes back what a function did. Its caller hears why together with the others of the group: it may have failed over what one of them wrote, and whoever
+// is told that a name is taken finds who took it.
 func (w *writer) undo(j *job, cause error) {
 	if w.kept == 0 {
 		w.settle(j, cause)
@@ -294,7 +297,7 @@ func (w *writer) undo(j *job, cause error) {
 	if err == nil {
 		err = w.conn.run("RELEASE write")
 	}
-	w.settle(j, cause)
+	j.refused = cause
 	if err != nil {
 		w.lose(err)
 	}
@@ -339,6 +342,10 @@ func (w *writer) drop() {
 
 func (w *writer) settleAll(err error) {
 	for _, j := range w.group {
+		if err == nil {
+			w.settle(j, j.refused)
+			continue
+		}
 		w.settle(j, err)
 	}
 	clear(w.group)

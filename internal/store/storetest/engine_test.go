@@ -147,6 +147,26 @@ func TestWrite_that_fails_does_not_hurt_its_neighbours(t *testing.T) {
 	})
 }
 
+// Whoever is refused because somebody else was first finds what they wrote, although writes share commits.
+func TestWrite_that_is_refused_can_read_why(t *testing.T) {
+	each(t, func(t *testing.T, db *store.DB) {
+		var all sync.WaitGroup
+		for n := range 200 {
+			all.Go(func() {
+				name := fmt.Sprint("n", n/4)
+				err := db.Write(t.Context(), inserting(name, 1))
+				if err != nil && !store.ViolatesKind(err, store.Unique) {
+					t.Errorf("write %d gives %v", n, err)
+				}
+				if storetest.Count(t, db, `SELECT COUNT(*) FROM things WHERE name = $1`, "name of "+name) != 1 {
+					t.Errorf("write %d, %v: nothing is there", n, err)
+				}
+			})
+		}
+		all.Wait()
+	})
+}
+
 func TestWrite_passes_a_panic_to_its_caller_and_goes_on(t *testing.T) {
 	each(t, func(t *testing.T, db *store.DB) {
 		func() {

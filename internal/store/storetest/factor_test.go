@@ -33,6 +33,7 @@ func talkOf(user string, p factor.Purpose) factor.Conversation {
 	return factor.Conversation{
 		ID: newID(), Digest: secret.Digest(newID()), Purpose: p, User: user, Name: "dana", Method: "password", Stamp: "stamp", Provider: "provider", Target: "/there",
 		Secret: secret.New("the secret"), Created: start, Expires: start.Add(time.Minute),
+		ProviderSession: "session there", Until: start.Add(time.Hour),
 	}
 }
 

@@ -23,7 +23,18 @@ func TestOnce(t *testing.T) {
 			}
 		}
 		until := start.Add(time.Minute)
+		used := func(key string, now time.Time, want bool) {
+			t.Helper()
+			if got, err := s.Used(ctx, key, now); err != nil || got != want {
+				t.Errorf("%q is used: %v, %v, want %v", key, got, err, want)
+			}
+		}
+		used("code a", start, false)
 		use("code a", until, start, true)
+		used("code a", start, true)
+		used("code a", until.Add(-time.Microsecond), true)
+		used("code a", until, false)
+		used("code A", start, false)
 		use("code a", until, start, false)
 		use("code A", until, start, true)
 		use("code a", until.Add(time.Hour), until.Add(-time.Microsecond), false) // a refused use prolongs nothing

@@ -153,6 +153,7 @@ func TestSessions(t *testing.T) {
 		must(t, providers.InsertLink(ctx, identity.Link{Provider: corp.ID, Subject: "dana", User: dana.ID, Created: start}, event()))
 		x := sessionOf(access.User, dana.ID)
 		x.Account, x.Elevated, x.Unlocked, x.Tries, x.Provider, x.Certificate, x.Login = identity.DefaultAccount, start.Add(time.Minute), start.Add(time.Hour), 3, corp.ID, []byte{1, 0, 255}, "dana"
+		x.ProviderSession, x.Until = session.AtProvider("there"), start.Add(2*time.Hour)
 		begin(t, db, x, 9)
 		x.Principal.Name = "dana"
 
