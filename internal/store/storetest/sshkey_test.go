@@ -164,8 +164,13 @@ func TestSSHKeys_are_found_by_bytes(t *testing.T) {
 		}
 		fill := func(text string) string { return text + strings.Repeat("x", sha256.Size-len(text)) }
 		for _, c := range []struct{ on, asked string }{
-			{fill("abc"), fill("ABC")}, {fill("abc"), fill("a%")}, {fill("abc"), fill("a_c")}, {fill("a%"), fill("abc")}, {fill("a_c"), fill("abc")},
-			{strings.Repeat("a", sha256.Size), strings.Repeat("%", sha256.Size)}, {fill("a\x00b"), fill("a\x00c")},
+			{fill("abc"), fill("ABC")},
+			{fill("abc"), fill("a%")},
+			{fill("abc"), fill("a_c")},
+			{fill("a%"), fill("abc")},
+			{fill("a_c"), fill("abc")},
+			{strings.Repeat("a", sha256.Size), strings.Repeat("%", sha256.Size)},
+			{fill("a\x00b"), fill("a\x00c")},
 		} {
 			set(c.on)
 			if _, err := s.ByDigest(t.Context(), sshkey.Fingerprint([]byte(c.asked)), start); !errors.Is(err, sshkey.ErrUnknown) {
