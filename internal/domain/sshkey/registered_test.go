@@ -570,12 +570,16 @@ func TestSweep_and_uses(t *testing.T) {
 		w.Used(long.ID, netip.MustParseAddr("192.0.2.7"), time.Now())
 		time.Sleep(24*time.Hour + time.Minute)
 		synctest.Wait()
+		w.store.mu.Lock()
 		if _, still := w.store.keys[short.ID]; still || w.store.keys[long.ID].State != sshkey.Active || len(w.store.uses) != 1 || w.store.uses[0].Address != "192.0.2.7" {
 			t.Errorf("%+v, %+v", w.store.keys, w.store.uses)
 		}
+		w.store.mu.Unlock()
 		time.Sleep(24 * time.Hour)
 		stop()
 		synctest.Wait()
+		w.store.mu.Lock()
+		defer w.store.mu.Unlock()
 		var actions []string
 		for _, e := range w.store.events {
 			actions = append(actions, e.Action)
