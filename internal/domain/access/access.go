@@ -45,11 +45,13 @@ type Caller struct {
 	Principal
 	Method  string     // how it was authenticated: api_key, password, os_user, ...
 	At      time.Time  // when it was authenticated
-	Scopes  []Action   // what it may do at most; "noun.*" is every verb of a noun, "*" everything; none means nothing
+	Scopes  []Action   // what it may do at most; "noun.*" is every verb of a noun, "*" everything; none means nothing; see Action.On
 	Limit   Resource   // the one resource inside which it may act; the zero Resource is no limit
 	Address netip.Addr // where it comes from; invalid for the command line
 	Door    string     // which door it came through
 	Request string     // the request's id, for logs
+
+	Credential string // id of the HTTP token or SSH key it came with; empty otherwise
 
 	Session  string    // id of the session it came with; empty where each request brings its own proof
 	Cookie   bool      // the session came as a cookie, so the door looks at where the request began
@@ -90,6 +92,9 @@ func (c Caller) Event(now time.Time, action Action, on Resource, outcome audit.O
 		}
 	}
 	e.Concerns = concerns(action, on)
+	if c.Credential != "" {
+		e = e.With("credential", c.Credential)
+	}
 	return e
 }
 
@@ -340,7 +345,7 @@ func refuse(why ...string) Decision { return Decision{Why: why} }
 // Decide answers whether by may do the action on the resource, and why. An error means that the
 // bindings could not be read; nobody may do anything then.
 func (s *Service) Decide(ctx context.Context, by Caller, do Action, on Resource) (Decision, error) {
-	scope, ok := by.scopeFor(do)
+	scope, ok := by.scopeFor(do, on)
 	if !ok {
 		return refuse(by.describe() + " has no scope for " + string(do)), nil
 	}
@@ -409,7 +414,7 @@ func (b Binding) describe() string {
 }
 
 // overUsers are the actions by which one could act as somebody else in the end; whose failures are forgotten can be guessed at for ever.
-var overUsers = []Action{UserUpdate, FactorReset, FactorImport, GuardUnlock, SSHKeyAdd}
+var overUsers = []Action{UserUpdate, FactorReset, FactorImport, GuardUnlock, SSHKeyAdd, TokenUpdate}
 
 // decideByRank refuses who stands below the user: a role does not give what its holder lacks (rule W7).
 func (s *Service) decideByRank(ctx context.Context, by Caller, on Resource, d Decision) (Decision, error) {
@@ -431,15 +436,6 @@ func (s *Service) Require(ctx context.Context, by Caller, do Action, on Resource
 		return fault.Newf(fault.Denied, "not allowed: %s", d)
 	}
 	return nil
-}
-
-func (c Caller) scopeFor(do Action) (Action, bool) {
-	for _, scope := range c.Scopes {
-		if do.AllowedBy(scope) {
-			return scope, true
-		}
-	}
-	return "", false
 }
 
 func (c Caller) describe() string {

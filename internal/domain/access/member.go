@@ -72,7 +72,7 @@ func (s *Service) beyond(ctx context.Context, by Caller, on Resource) (map[Role]
 
 // Reach tells on which resources of a kind a caller may do the action by its roles: on all, or on those of ids. What anybody may read is not among them.
 func (s *Service) Reach(ctx context.Context, by Caller, do Action, kind string) (all bool, ids []string, err error) {
-	if _, ok := by.scopeFor(do); !ok {
+	if _, ok := by.scopeFor(do, Resource{Kind: kind}); !ok {
 		return false, nil, nil
 	}
 	if by.Limit.Kind != "" {
@@ -81,7 +81,7 @@ func (s *Service) Reach(ctx context.Context, by Caller, do Action, kind string) 
 		}
 		return false, ids, nil
 	}
-	d, err := s.Decide(ctx, by, do, Installation)
+	d, err := s.Decide(ctx, by, do, Resource{Kind: kind})
 	if err != nil || d.Allowed || by.ID == "" {
 		return d.Allowed, nil, err
 	}
