@@ -24,7 +24,10 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/domain/policy"
+	"github.com/gatehouse-project/gatehouse/internal/domain/project"
+	"github.com/gatehouse-project/gatehouse/internal/domain/repo"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
+	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
 )
 
 // Dialect answers in the words of the wire what the services behind it do.
@@ -34,8 +37,14 @@ type Dialect struct {
 	Access    *access.Service
 	Providers *identity.Providers
 	Policy    *policy.Service
+	Users     *identity.Service
+	Projects  *project.Service
+	Repos     *repo.Service
+	Keys      *sshkey.Service
 
 	Cookies  api.Cookies
+	SSH      func() SSHDoor // asked when the doors are open
+	Now      func() time.Time
 	BodyWait time.Duration // how long a request may take to arrive; 0 is for ever
 }
 

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/gatehouse-project/gatehouse/internal/fault"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
 
@@ -196,7 +195,7 @@ func (o *object) refuse(member, what string) {
 	case o.within != nil:
 		o.within.refuse(strings.TrimPrefix(o.path+member, o.within.path), what)
 	case o.fault == nil:
-		o.fault = fault.Newf(fault.Invalid, "%s %s.", member, what)
+		o.fault = invalid(member, member+" "+what+".")
 	}
 }
 
