@@ -157,6 +157,23 @@ func (s SSHKeys) RemoveOfUser(ctx context.Context, user string, event func(sshke
 	return err
 }
 
+// Disable implements sshkey.Store.
+func (s SSHKeys) Disable(ctx context.Context, id string, e audit.Event) error {
+	return s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
+		state, err := One(ctx, tx, Value[string], `SELECT state FROM ssh_keys WHERE id = $1`+s.DB.ForUpdate(), id)
+		switch {
+		case Absent(err):
+			return sshkey.ErrUnknown
+		case err != nil || state == string(sshkey.Disabled):
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE ssh_keys SET state = 'disabled', proven = NULL WHERE id = $1`, id); err != nil {
+			return err
+		}
+		return sshKeyChanged(ctx, tx, id, e)
+	})
+}
+
 // DisableUnproven implements sshkey.Store.
 func (s SSHKeys) DisableUnproven(ctx context.Context, created time.Time, limit int, event func(sshkey.Registered) audit.Event) (int, error) {
 	return s.each(ctx, `k.state = 'active' AND k.proven IS NULL AND k.created <= $1 ORDER BY k.created LIMIT $2`, []any{Micros(created), limit},

@@ -8,6 +8,6 @@ const (
 	SSHKeyGrant  Action = "sshkey.grant" // see, add, change and remove the access keys of a project or repository
 
 	SSHKeyProve   Action = "sshkey.prove"   // a signature proved that its owner holds the private half
-	SSHKeyDisable Action = "sshkey.disable" // nobody proved it in time
+	SSHKeyDisable Action = "sshkey.disable" // nobody proved it in time, or an administrator shuts it out
 	SSHKeyExpire  Action = "sshkey.expire"  // what time does
 )

@@ -153,6 +153,18 @@ func (m *memory) RemoveOfUser(_ context.Context, user string, event func(sshkey.
 	return err
 }
 
+func (m *memory) Disable(_ context.Context, id string, e audit.Event) error {
+	r, err := m.one(func(r sshkey.Registered) bool { return r.ID == id })
+	if err != nil || r.State == sshkey.Disabled {
+		return err
+	}
+	return m.write([]audit.Event{e}, func() error {
+		r.State, r.Proven = sshkey.Disabled, time.Time{}
+		m.keys[id] = r
+		return nil
+	})
+}
+
 func (m *memory) DisableUnproven(_ context.Context, created time.Time, _ int, event func(sshkey.Registered) audit.Event) (int, error) {
 	return m.each(func(r sshkey.Registered) bool {
 		return r.State == sshkey.Active && r.Unproven() && !r.Created.After(created)

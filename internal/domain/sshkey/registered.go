@@ -15,6 +15,7 @@ import (
 //
 //	waiting  -- proven by a key proof of its owner --> active
 //	active   -- not proven for too long -------------> disabled
+//	any      -- an administrator shuts it out -------> disabled, unproven
 //	disabled -- proven ------------------------------> active
 type Registered struct {
 	ID         string
@@ -53,7 +54,7 @@ type State string
 const (
 	Active   State = "active"
 	Waiting  State = "waiting"  // for the proof of its owner
-	Disabled State = "disabled" // nobody proved it in time; a proof brings it back
+	Disabled State = "disabled" // nobody proved it in time, or an administrator shut it out; a proof brings it back
 )
 
 // keyKind is the kind of a key on file as a resource.
@@ -137,6 +138,9 @@ type Store interface {
 	MarkUsed(ctx context.Context, uses []recent.Use) error
 	// Unproven returns a page, by number, of keys created up to that moment that nobody has proved.
 	Unproven(ctx context.Context, created, now time.Time, w page.Window) (page.Page[Registered], error)
+	// Disable makes a key disabled and unproven and records e, both or neither. A key that is disabled already stays as it is, and e is not
+	// recorded. It reports ErrUnknown.
+	Disable(ctx context.Context, id string, e audit.Event) error
 	// DisableUnproven disables up to limit active keys created up to that moment that nobody has proved, records an event for each, all or
 	// nothing, and returns how many they were.
 	DisableUnproven(ctx context.Context, created time.Time, limit int, event func(Registered) audit.Event) (int, error)

@@ -590,6 +590,34 @@ func TestSweep_and_uses(t *testing.T) {
 	})
 }
 
+// Who manages people shuts any key out at once; its owner has to prove it anew then, and nobody else can shut it out.
+func TestDisable(t *testing.T) {
+	t.Parallel()
+	w, ctx := newWorld(t), t.Context()
+	dana := w.person("dana", "", access.Installation)
+	mine, err := w.AddUserKey(ctx, dana, "dana", sshkey.New{Text: line(t, "mine"), Via: sshkey.Wire})
+	w.must(err)
+	mine.Proven = w.now
+	w.store.keys[mine.ID] = mine
+	if _, err := w.Find(ctx, mine.Key); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Disable(ctx, dana, mine.ID); !fault.Is(err, fault.Denied) {
+		t.Error(err)
+	}
+	w.must(w.Disable(ctx, w.admin, mine.ID))
+	w.must(w.Disable(ctx, w.admin, mine.ID))
+	if _, err := w.Find(ctx, mine.Key); !errors.Is(err, sshkey.ErrUnknown) || !strings.HasSuffix(err.Error(), "the key is disabled") {
+		t.Error(err)
+	}
+	if got := w.store.keys[mine.ID]; !got.Unproven() || len(w.store.events) != 2 || w.store.events[1].Action != "sshkey.disable" {
+		t.Errorf("%+v, %d events", got, len(w.store.events))
+	}
+	if err := w.Disable(ctx, w.admin, "nothing"); !errors.Is(err, sshkey.ErrUnknown) {
+		t.Error(err)
+	}
+}
+
 func TestImport(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

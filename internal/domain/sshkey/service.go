@@ -222,6 +222,21 @@ func (s *Service) RemoveAllOf(ctx context.Context, by access.Caller, user string
 	return err
 }
 
+// Disable shuts a key out, in either role, until its owner has proved anew to hold the private half; it opens nothing at once here, and within 2 s on
+// other nodes. To disable it twice is no error. It reports ErrUnknown, and takes the right for all keys.
+func (s *Service) Disable(ctx context.Context, by access.Caller, id string) error {
+	if err := s.Access.Require(ctx, by, access.SSHKeyDisable, access.Installation); err != nil {
+		return err
+	}
+	r, err := s.Store.ByID(ctx, id, s.Now())
+	if err != nil {
+		return err
+	}
+	err = s.Store.Disable(ctx, r.ID, r.event(by, s.Now(), access.SSHKeyDisable, r.Resource(placesOf(r)...)))
+	s.Forget(r.ID) // also after an error: the store may have gone away just behind the commit
+	return doing("disable ssh key", err)
+}
+
 // Unproven returns a page, by number, of the keys that are older than that and that nobody has proved, for who may read all keys.
 func (s *Service) Unproven(ctx context.Context, by access.Caller, olderThan time.Duration, w page.Window) (page.Page[Registered], error) {
 	if err := s.Access.Require(ctx, by, access.SSHKeyRead, access.Installation); err != nil {

@@ -219,6 +219,15 @@ func TestSSHKeys_listings(t *testing.T) {
 		if got, err := s.ByID(ctx, mine[1], start); err != nil || got.State != sshkey.Active {
 			t.Errorf("%+v, %v", got, err)
 		}
+		for _, at := range []string{mine[1], mine[1], mine[0]} { // the second time, and of one that is disabled, nothing is recorded
+			must(t, s.Disable(ctx, at, event().With("id", at)))
+		}
+		if got, err := s.ByID(ctx, mine[1], start); err != nil || got.State != sshkey.Disabled || !got.Unproven() {
+			t.Errorf("%+v, %v", got, err)
+		}
+		if err := s.Disable(ctx, "nobody's", event()); !errors.Is(err, sshkey.ErrUnknown) {
+			t.Error(err)
+		}
 		must(t, s.RemoveOfUser(ctx, dana.ID, ended))
 		if n := storetest.Count(t, db, `SELECT COUNT(*) FROM ssh_keys`); n != 5 {
 			t.Errorf("%d left", n)
