@@ -146,7 +146,8 @@ const (
 
 	UserCreate   Action = "user.create"
 	UserRead     Action = "user.read"
-	UserUpdate   Action = "user.update"   // enable, disable, set password
+	UserUpdate   Action = "user.update" // enable, disable, set password
+	UserDelete   Action = "user.delete"
 	UserPassword Action = "user.password" // change one's own password, with the old one
 	UserRename   Action = "user.rename"   // what one is called, for other people
 	AccessGrant  Action = "access.grant"  // give somebody a role
@@ -414,7 +415,7 @@ func (b Binding) describe() string {
 }
 
 // overUsers are the actions by which one could act as somebody else in the end; whose failures are forgotten can be guessed at for ever.
-var overUsers = []Action{UserUpdate, FactorReset, FactorImport, GuardUnlock, SSHKeyAdd, TokenUpdate}
+var overUsers = []Action{UserUpdate, UserDelete, FactorReset, FactorImport, GuardUnlock, SSHKeyAdd, TokenUpdate}
 
 // decideByRank refuses who stands below the user: a role does not give what its holder lacks (rule W7).
 func (s *Service) decideByRank(ctx context.Context, by Caller, on Resource, d Decision) (Decision, error) {

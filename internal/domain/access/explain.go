@@ -14,7 +14,7 @@ var known = []Action{
 	AuthInfo, TokenIssue, TokenRead, TokenUpdate, TokenRevoke,
 	ProjectCreate, ProjectRead, ProjectUpdate, ProjectDelete,
 	RepoCreate, RepoRead, RepoWrite, RepoUpdate, RepoDelete,
-	UserCreate, UserRead, UserUpdate, UserPassword, UserRename,
+	UserCreate, UserRead, UserUpdate, UserDelete, UserPassword, UserRename,
 	AccessGrant, AccessRevoke, AccessExplain,
 	DeliveryRead, DeliveryResend,
 	SSHKeyRead, SSHKeyAdd, SSHKeyRemove, SSHKeyGrant, SSHKeyProve, SSHKeyDisable, SSHKeyExpire,

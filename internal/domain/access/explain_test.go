@@ -77,7 +77,7 @@ func TestExplain_refuses(t *testing.T) {
 		t.Errorf("about nobody: %v", err)
 	}
 	_, err := s.Explain(t.Context(), adam, person("dana"), "user.fly", access.Installation)
-	if !fault.Is(err, fault.Invalid) || !strings.Contains(fault.Text(err), "user.create, user.password") {
+	if !fault.Is(err, fault.Invalid) || !strings.Contains(fault.Text(err), "user.create, user.delete, user.password") {
 		t.Errorf("no such action: %v", err)
 	}
 	if _, err := s.Explain(t.Context(), adam, person("dana"), access.UserRead, access.Resource{Kind: "moon"}); !fault.Is(err, fault.Invalid) || !strings.Contains(fault.Text(err), "installation, account") {

@@ -41,7 +41,7 @@ var grants = []struct {
 	{Licensed, InstallationKind, nil},
 	{ProjectCreator, InstallationKind, []Action{ProjectCreate}},
 	{Admin, InstallationKind, []Action{
-		UserCreate, UserRead, UserUpdate, UserRename, "project.*", "repo.*", "keyproof.*", "token.*", "webhook.*", AccessGrant, AccessRevoke, AccessExplain,
+		UserCreate, UserRead, UserUpdate, UserDelete, UserRename, "project.*", "repo.*", "keyproof.*", "token.*", "webhook.*", AccessGrant, AccessRevoke, AccessExplain,
 		"account.*", "group.*", "application.*", SessionRead, SessionEnd, GuardUnlock, ProviderRead, ProviderTest, ProviderLink, ProviderUnlink, FactorReset, FactorImport,
 		"sso.*", "basicauth.*", "sshkey.*",
 	}},

@@ -150,6 +150,13 @@ type Store interface {
 	ByName(ctx context.Context, account, folded string) (User, error)
 	// List returns the users of an account in the order of their folded names.
 	List(ctx context.Context, account string, w page.Window) (page.Page[User], error)
+	// Beginning returns, by number, the users of an account whose folded name, display name or e-mail address begins with a text.
+	Beginning(ctx context.Context, account, folded string, w page.Window) (page.Page[User], error)
+	// ByIDs returns, in no order, those of the users who are there.
+	ByIDs(ctx context.Context, ids []string) ([]User, error)
+	// Delete removes the user with all that is theirs alone, ends their sessions, records e and tells all nodes, all or nothing: Service.Remove says what that
+	// is. It reports ErrUnknown, and ErrLastSysAdmin; of two system administrators who remove one another at the same moment one stays.
+	Delete(ctx context.Context, id string, at time.Time, e audit.Event) error
 }
 
 // Service adds and changes users.
