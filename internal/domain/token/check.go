@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -12,16 +13,20 @@ import (
 // ErrUnknownKey is the one answer to every key that opens nothing.
 var ErrUnknownKey = fault.New(fault.Unauthenticated, "Missing, unknown or expired API key")
 
-// Refusal is an ErrUnknownKey that remembers, for the audit log alone, why.
+// Refusal is an ErrUnknownKey, or of HTTP access tokens an ErrBadAccess, that remembers, for the audit log alone, why.
 type Refusal struct {
 	Reason string
-	Token  Token // the token that was expired or revoked; the zero Token otherwise
+	Token  Token  // the key that was expired or revoked; the zero Token otherwise
+	Access Access // likewise the HTTP access token
+
+	as *fault.Error // nil is ErrUnknownKey
 }
 
-func (r *Refusal) Error() string { return ErrUnknownKey.Text + ": " + r.Reason }
+// Error gives the answer and the reason: for logs.
+func (r *Refusal) Error() string { return cmp.Or(r.as, ErrUnknownKey).Text + ": " + r.Reason }
 
-// Unwrap makes a Refusal an ErrUnknownKey.
-func (r *Refusal) Unwrap() error { return ErrUnknownKey }
+// Unwrap makes a Refusal the answer that callers get.
+func (r *Refusal) Unwrap() error { return cmp.Or(r.as, ErrUnknownKey) }
 
 // Check returns the token that a plain key stands for. Every key that is missing, malformed, unknown,
 // expired or revoked gets ErrUnknownKey, as a *Refusal; other errors mean that we could not look.

@@ -1,4 +1,7 @@
-// Package token issues, checks and revokes long-lived secrets: today the API keys of projects.
+// Package token issues, checks and revokes long-lived secrets: API keys of projects, and HTTP access tokens of people, projects and repositories.
+//
+// Service is for API keys, which open key proofs of one project; Accesses for HTTP access tokens, which open the REST wires and git. What holds of the former
+// holds of the latter:
 //
 // The plain text of a key exists twice: in the answer to IssueAPIKey, and in the requests of its
 // holder. Stored is its SHA-256. Check is the only way from a plain key to a Token, and it tells
