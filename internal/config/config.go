@@ -54,7 +54,9 @@ type Config struct {
 	WebAuthn  WebAuthn
 	SSHDoor   SSHDoor
 	SSHKey    SSHKey
+	Tokens    Tokens
 	SSHVerify SSHVerify
+	Git       Git
 
 	SSO SSO
 	AWS AWS
@@ -151,6 +153,28 @@ type SSHKey struct {
 	UnprovenAfter time.Duration // after which keys without proof are disabled; 0 is never
 	SweepEvery    time.Duration
 	AccessKeys    bool // keys may open projects and repositories by themselves
+}
+
+// Tokens is how HTTP access tokens are made.
+type Tokens struct {
+	MaxPerScope    int  // of one user, project or repository
+	ExpiryRequired bool // new ones expire
+	MaxDays        int  // new ones expire after at most so many days; 0 is no limit
+}
+
+// Git is what clients of git may occupy, and how they may prove who they are.
+type Git struct {
+	HTTPPassword  bool          // people's passwords are taken over HTTP
+	MaxPush       int64         // bytes of one push
+	MaxRequest    int64         // bytes that a client may send to fetch
+	MaxRefs       int           // refs that one push may move
+	MaxMemory     int64         // bytes of data of one git process; 0 is no bound
+	Parallel      int           // operations at a time; 0 goes by the processors
+	QueueWait     time.Duration // for a turn
+	IdleTimeout   time.Duration
+	Timeout       time.Duration // one operation from start to end
+	Recheck       time.Duration // between two questions whether a push may go on
+	MaintainEvery time.Duration // between two rounds of packing and of clearing away
 }
 
 // SSHVerify holds the limits and waits of key proofs and their webhooks.

@@ -73,6 +73,22 @@ func table() []Setting {
 		{"sshkey.unproven_after", "", "duration", "0", "How long an SSH key on file works without proof before it is disabled; 0 never disables one.", waitOrNone(func(c *Config) *time.Duration { return &c.SSHKey.UnprovenAfter })},
 		{"sshkey.sweep_every", "", "duration", "60s", "How often SSH keys that have expired, or went unproven for too long, are looked for; expired ones open nothing before that either.", wait(func(c *Config) *time.Duration { return &c.SSHKey.SweepEvery })},
 
+		{"tokens.max_per_scope", "", "number", "100", "HTTP access tokens that one user, project or repository may have; those that have expired do not count.", whole(func(c *Config) *int { return &c.Tokens.MaxPerScope }, 1, 100_000)},
+		{"tokens.expiry_required", "", "true or false", "false", "New HTTP access tokens must expire.", truth(func(c *Config) *bool { return &c.Tokens.ExpiryRequired })},
+		{"tokens.max_days", "", "number", "0", "New HTTP access tokens must expire after at most so many days; 0 is no limit.", whole(func(c *Config) *int { return &c.Tokens.MaxDays }, 0, 36_500)},
+
+		{"git.http_password", "", "true or false", "true", "People's passwords are taken for git over HTTP. Tokens are whatever this says.", truth(func(c *Config) *bool { return &c.Git.HTTPPassword })},
+		{"git.max_push", "", "size", "2GiB", "Most bytes of one push.", size(func(c *Config) *int64 { return &c.Git.MaxPush }, 1<<10)},
+		{"git.max_request", "", "size", "64MiB", "Most bytes that a client of git sends to fetch or to archive.", size(func(c *Config) *int64 { return &c.Git.MaxRequest }, 1<<10)},
+		{"git.max_refs", "", "number", "10000", "Most branches and tags that one push moves.", whole(func(c *Config) *int { return &c.Git.MaxRefs }, 1, 1_000_000)},
+		{"git.max_memory", "", "0 or size", "2GiB", "Most memory of one git process for its data, where the system can bound it; 0 is no bound.", size(func(c *Config) *int64 { return &c.Git.MaxMemory }, 0)},
+		{"git.parallel", "", "number", "0", "Operations of git that run at a time on this node; 0 is four for each processor and eight at least.", whole(func(c *Config) *int { return &c.Git.Parallel }, 0, 10_000)},
+		{"git.queue_wait", "", "duration", "30s", "How long an operation of git may wait for its turn before it is turned away.", wait(func(c *Config) *time.Duration { return &c.Git.QueueWait })},
+		{"git.idle_timeout", "", "duration", "2m", "How long an operation of git may go without a byte in either direction.", wait(func(c *Config) *time.Duration { return &c.Git.IdleTimeout })},
+		{"git.timeout", "", "duration", "1h", "One operation of git from first to last byte.", wait(func(c *Config) *time.Duration { return &c.Git.Timeout })},
+		{"git.recheck", "", "duration", "5s", "How often it is asked whether a push that is under way may go on.", wait(func(c *Config) *time.Duration { return &c.Git.Recheck })},
+		{"git.maintain_every", "", "duration", "1h", "How often repositories are packed that need it, and what crashes left of pushes is cleared away.", wait(func(c *Config) *time.Duration { return &c.Git.MaintainEvery })},
+
 		{"session.user_idle", "", "duration", "24h", "How long a person's session lives without being used.", span(func(c *Config) *time.Duration { return &c.Session.UserIdle })},
 		{"session.app_idle", "", "duration", "10m", "How long an application's session lives without being used.", span(func(c *Config) *time.Duration { return &c.Session.AppIdle })},
 		{"session.user_max", "", "duration", "168h", "How long a person's session lives at most.", wait(func(c *Config) *time.Duration { return &c.Session.UserMax })},
@@ -206,6 +222,31 @@ func whole(at func(*Config) *int, least, most int) reader {
 		}
 		*at(c) = n
 		return nil
+	}
+}
+
+// units of sizes, in the order in which they are looked for.
+var units = []struct {
+	name  string
+	bytes int64
+}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}, {"", 1}}
+
+// size reads a whole number of bytes: plain, or with one of the units.
+func size(at func(*Config) *int64, least int64) reader {
+	return func(c *Config, s string) error {
+		for _, unit := range units {
+			digits, ok := strings.CutSuffix(s, unit.name)
+			if !ok {
+				continue
+			}
+			n, err := strconv.ParseInt(digits, 10, 64)
+			if err != nil || n < 0 || n > math.MaxInt64/unit.bytes || n*unit.bytes < least {
+				break
+			}
+			*at(c) = n * unit.bytes
+			return nil
+		}
+		return fmt.Errorf("%q is not a size of %d bytes or more, such as 512MiB or 2GiB", s, least)
 	}
 }
 
