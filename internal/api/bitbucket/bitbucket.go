@@ -74,7 +74,7 @@ func (d *Dialect) Owner() api.Owner {
 
 // Routes are the operations of the wire.
 func (d *Dialect) Routes() []api.Route {
-	return versioned(slices.Concat(d.verification(), d.singleSignOn(), d.basicAuth()))
+	return versioned(slices.Concat(d.verification(), d.singleSignOn(), d.basicAuth(), d.accessKeys(), d.userKeys()))
 }
 
 // versioned serves routes under each version.

@@ -238,22 +238,15 @@ func (s *Service) RemoveFromMany(ctx context.Context, by access.Caller, number i
 	return doing("remove grants of ssh key", err)
 }
 
-// LocationsOf returns what a key opens, projects and repositories apart, as far as the caller administers it: the rest is left out in
-// silence. It reports ErrUnknown for a number that is no access key's.
-func (s *Service) LocationsOf(ctx context.Context, by access.Caller, number int64) (projects, repos []Grant, err error) {
+// LocationsOf returns an access key with those of its places that the caller administers: the rest is left out in silence. It reports
+// ErrUnknown for a number that is no access key's.
+func (s *Service) LocationsOf(ctx context.Context, by access.Caller, number int64) (Registered, error) {
 	r, err := s.accessKey(ctx, number)
 	if err != nil {
-		return nil, nil, err
+		return Registered{}, err
 	}
-	grants, err := s.administered(ctx, by, r.Grants)
-	for _, g := range grants {
-		if g.Place.Kind == access.RepoKind {
-			repos = append(repos, g)
-		} else {
-			projects = append(projects, g)
-		}
-	}
-	return projects, repos, err
+	r.Grants, err = s.administered(ctx, by, r.Grants)
+	return r, err
 }
 
 // administered keeps the grants whose place the caller may administer.

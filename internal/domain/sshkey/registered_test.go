@@ -353,15 +353,13 @@ func TestAccessKeys_are_administered_in_their_place(t *testing.T) {
 	if err := secondOf(w.ListAt(t.Context(), carl, sshkey.At{Place: infra, Least: "USER"})); fault.FieldsOf(err)[0].Path != "permission" {
 		t.Error(err)
 	}
-	projects, repos, err := w.LocationsOf(t.Context(), carl, n)
-	if err != nil || len(projects) != 0 || len(repos) != 1 || repos[0].Place.ID != "infra" {
-		t.Errorf("%v, %v, %v", projects, repos, err)
+	if at, err := w.LocationsOf(t.Context(), carl, n); err != nil || len(at.Grants) != 1 || at.Grants[0].Place.ID != "infra" {
+		t.Errorf("%v, %v", at, err)
 	}
-	projects, repos, err = w.LocationsOf(t.Context(), eve, n)
-	if err != nil || len(projects) != 1 || len(repos) != 2 {
-		t.Errorf("%v, %v, %v", projects, repos, err)
+	if at, err := w.LocationsOf(t.Context(), eve, n); err != nil || len(at.Grants) != 3 {
+		t.Errorf("%v, %v", at, err)
 	}
-	if _, _, err := w.LocationsOf(t.Context(), eve, 4711); !errors.Is(err, sshkey.ErrUnknown) {
+	if _, err := w.LocationsOf(t.Context(), eve, 4711); !errors.Is(err, sshkey.ErrUnknown) {
 		t.Error(err)
 	}
 	if r, err := w.ByID(t.Context(), carl, h.Key.ID); err != nil || len(r.Grants) != 1 {
@@ -375,8 +373,8 @@ func TestAccessKeys_are_administered_in_their_place(t *testing.T) {
 	}
 	w.must(w.RemoveFromMany(t.Context(), eve, 4711, []access.Resource{infra}))
 	w.must(w.RemoveFromMany(t.Context(), eve, n, []access.Resource{infra, site}))
-	if _, repos, _ := w.LocationsOf(t.Context(), eve, n); len(repos) != 0 {
-		t.Error(repos)
+	if at, err := w.LocationsOf(t.Context(), eve, n); err != nil || len(at.Grants) != 1 || at.Grants[0].Place.Kind != access.ProjectKind {
+		t.Errorf("%v, %v", at, err)
 	}
 }
 
