@@ -73,14 +73,16 @@ type House struct {
 	Once     guard.OnceStore
 	Captcha  *guard.Captcha
 	Projects *project.Service
-	Tokens   *token.Service
+	Tokens   *token.Service // API keys
 	Failures *guard.Failures
 	Budget   *guard.Budget
 	Login    *login.Service
 	Webhooks *webhook.Service
 	Keyproof *keyproof.Service
 	Keys     *sshkey.Service // SSH keys on file
-	Policies *policy.Service
+
+	HTTPTokens *token.Accesses
+	Policies   *policy.Service
 
 	Providers *identity.Providers
 
@@ -268,6 +270,11 @@ func (h *House) build() {
 	h.buildExplanations()
 	h.Projects = &project.Service{Store: store.Projects{DB: h.DB}, Access: h.Access, Now: now, NewID: newID, CacheFor: cacheFor}
 	h.Tokens = &token.Service{Store: store.Tokens{DB: h.DB}, Access: h.Access, Now: now, NewID: newID, CacheFor: cacheFor, UsedEvery: time.Minute, OnUsedFailed: func(err error) { h.failed("write last use of keys", err) }}
+	h.HTTPTokens = &token.Accesses{
+		Store: store.HTTPTokens{DB: h.DB}, Access: h.Access, Reports: &guard.Failures{Store: store.Guards{DB: h.DB}, Now: now, Threshold: 20, Window: time.Minute},
+		Now: now, NewID: newID, CacheFor: cacheFor, UsedEvery: time.Minute, FreshFor: c.Auth.Fresh, OnUsedFailed: func(err error) { h.failed("write last use of access tokens", err) },
+		MaxPerScope: c.Tokens.MaxPerScope, ExpiryRequired: c.Tokens.ExpiryRequired, MaxDays: c.Tokens.MaxDays,
+	}
 	h.Failures = &guard.Failures{Store: store.Guards{DB: h.DB}, Now: now, Threshold: 20, Window: time.Minute}
 	h.Budget = &guard.Budget{Store: store.Guards{DB: h.DB}, Now: now}
 	h.buildSignIn()
@@ -316,7 +323,7 @@ func (h *House) buildSignIn() {
 	}
 	h.Policies = &policy.Service{Store: store.Policies{DB: h.DB}, Access: h.Access, Now: now, CacheFor: cacheFor, Start: policy.Basic{Block: c.Auth.BlockBasic}}
 	h.Login = &login.Service{
-		Tokens: h.Tokens, Failures: h.Failures, Audit: h.Audit, Now: now,
+		Tokens: h.Tokens, HTTPTokens: h.HTTPTokens, Failures: h.Failures, Audit: h.Audit, Now: now,
 		Access: h.Access, Users: h.Users, Applications: h.Apps, Sessions: h.Sessions, Lockout: h.Lockout, Gate: &guard.Gate{Width: 4}, Hasher: h.hasher,
 		MinFailure: time.Duration(c.Auth.MinFailureMS) * time.Millisecond, QueueWait: c.Auth.HashWait, OnAttempt: h.metrics.signedIn,
 		Policy: h.Policies, BasicScope: login.BasicScope(c.Auth.BasicScope), OnBasic: (&basicLog{log: h.Log, now: now}).note, Second: h.Factors, Accounts: h.Accounts, Enforcement: c.TSV.Enforcement, MFAAfterSSO: c.Auth.MFAAfterSSO, RefuseEnrolledBasic: c.Auth.RefuseEnrolledBasic,

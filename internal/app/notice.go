@@ -13,8 +13,10 @@ func (s *Server) heard(payload string) {
 		s.Keyproof.Gone(id)
 	case "token":
 		s.Tokens.Forget(id)
+		s.HTTPTokens.Forget(id)
 	case "tokens":
 		s.Tokens.ForgetAll()
+		s.HTTPTokens.ForgetAll()
 	case "project":
 		s.Projects.Forget(id)
 	case "session":
@@ -26,11 +28,13 @@ func (s *Server) heard(payload string) {
 	case "user":
 		s.Sessions.ForgetPrincipal(id)
 		s.Keys.ForgetUser(id)
+		s.HTTPTokens.ForgetUser(id)
 	case "application":
 		s.Sessions.ForgetPrincipal(id)
 	case "account":
 		s.Sessions.ForgetAll()
 		s.Keys.ForgetAll()
+		s.HTTPTokens.ForgetAll()
 	case "provider":
 		s.Sessions.ForgetAll()
 	case "policy":
@@ -41,6 +45,7 @@ func (s *Server) heard(payload string) {
 // missed is called when notices may have been lost: whatever is remembered may be stale.
 func (s *Server) missed() {
 	s.Tokens.ForgetAll()
+	s.HTTPTokens.ForgetAll()
 	s.Projects.ForgetAll()
 	s.Sessions.ForgetAll()
 	s.Keys.ForgetAll()

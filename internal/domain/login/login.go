@@ -38,6 +38,8 @@ const (
 	Password  Kind = "password"   // Name, an e-mail address or user name, and Secret
 	AppSecret Kind = "app_secret" // Name, an application's id, and Secret; or Account, Name and Secret
 	Session   Kind = "session"    // Secret is a session's token
+
+	HTTPToken Kind = token.HTTPToken // Secret, and Name where it came in the place of a password
 )
 
 // Presented is what came through a door.
@@ -99,7 +101,8 @@ var keyScopes = []access.Action{"keyproof.*", access.AuthInfo}
 // Service authenticates.
 type Service struct {
 	Tokens       *token.Service
-	Failures     *guard.Failures // of API keys, by address
+	HTTPTokens   *token.Accesses
+	Failures     *guard.Failures // of API keys and HTTP access tokens, by address
 	Audit        *audit.Service
 	Now          func() time.Time
 	Access       *access.Service
@@ -146,7 +149,7 @@ type Service struct {
 }
 
 // Authenticate returns the Caller that p stands for. What opens nothing is Unauthenticated: an API key may
-// be a *Blocked once its address has failed too often, a password or secret is a *Failed, a session a *session.Refusal, ErrPending or ErrEnrolFirst. A good key always passes, whatever its address did:
+// be a *Blocked once its address has failed too often, so may an HTTP access token, a password or secret is a *Failed, a session a *session.Refusal, ErrPending or ErrEnrolFirst. A good key always passes, whatever its address did:
 // nobody finds 190 random bits by trying, so blocking keys would only hurt the neighbours. A full queue is secret.ErrBusy. A password opens nobody here
 // who has a second factor, or must have one (RefuseEnrolledBasic): that is a *Failed like any other.
 func (s *Service) Authenticate(ctx context.Context, p Presented) (access.Caller, error) {
@@ -156,6 +159,8 @@ func (s *Service) Authenticate(ctx context.Context, p Presented) (access.Caller,
 	switch p.Kind {
 	case APIKey:
 		return s.byAPIKey(ctx, p)
+	case HTTPToken:
+		return s.byHTTPToken(ctx, p)
 	case Session:
 		return s.bySession(ctx, p)
 	}
@@ -216,6 +221,9 @@ func (s *Service) record(ctx context.Context, p Presented, action access.Action,
 		reason = refusal.Reason
 		if known := refusal.Token; known.ID != "" {
 			on = access.Within(known.Project, string(known.Kind), known.ID)
+		}
+		if known := refusal.Access; known.ID != "" {
+			on = known.Resource()
 		}
 	}
 	e := access.NobodyAt(p.Address, p.Door, s.Now()).Event(s.Now(), action, on, audit.Refused)

@@ -36,6 +36,11 @@ func (s *Accesses) Check(ctx context.Context, plain secret.String) (Access, erro
 	return t, nil
 }
 
+// Refuse is an ErrBadAccess about a token that is good, but not as it was presented.
+func Refuse(t Access, reason string) error {
+	return &Refusal{Reason: reason, Access: t, as: ErrBadAccess}
+}
+
 // shut returns why a known token opens nothing any more, or "".
 func (s *Accesses) shut(t Access) string {
 	switch {

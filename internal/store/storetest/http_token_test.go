@@ -160,12 +160,20 @@ func TestHTTPTokens_are_listed_while_they_are_good(t *testing.T) {
 			want  []string
 			total int64
 		}{
-			"by handle":           {func() (page.Page[token.Access], error) { return s.OfScope(ctx, mine, start, page.Of(0, 10)) }, []string{"3", "4", "5"}, 3},
-			"a page":              {func() (page.Page[token.Access], error) { return s.OfScope(ctx, mine, start, page.Of(1, 1)) }, []string{"4"}, 3},
-			"the very moment":     {func() (page.Page[token.Access], error) { return s.OfScope(ctx, mine, start.Add(time.Hour), page.Of(0, 10)) }, []string{"4", "5"}, 2},
-			"expiring":            {func() (page.Page[token.Access], error) { return s.Expiring(ctx, mine, start, start.Add(time.Hour), page.Of(0, 10)) }, []string{"3"}, 1},
-			"expiring everywhere": {func() (page.Page[token.Access], error) { return s.Expiring(ctx, access.Installation, start, start.Add(3*time.Hour), page.Of(0, 10)) }, []string{"2", "3", "4"}, 3},
-			"expired already":     {func() (page.Page[token.Access], error) { return s.Expiring(ctx, mine, start.Add(time.Hour), start.Add(time.Hour), page.Of(0, 10)) }, nil, 0},
+			"by handle": {func() (page.Page[token.Access], error) { return s.OfScope(ctx, mine, start, page.Of(0, 10)) }, []string{"3", "4", "5"}, 3},
+			"a page":    {func() (page.Page[token.Access], error) { return s.OfScope(ctx, mine, start, page.Of(1, 1)) }, []string{"4"}, 3},
+			"the very moment": {func() (page.Page[token.Access], error) {
+				return s.OfScope(ctx, mine, start.Add(time.Hour), page.Of(0, 10))
+			}, []string{"4", "5"}, 2},
+			"expiring": {func() (page.Page[token.Access], error) {
+				return s.Expiring(ctx, mine, start, start.Add(time.Hour), page.Of(0, 10))
+			}, []string{"3"}, 1},
+			"expiring everywhere": {func() (page.Page[token.Access], error) {
+				return s.Expiring(ctx, access.Installation, start, start.Add(3*time.Hour), page.Of(0, 10))
+			}, []string{"2", "3", "4"}, 3},
+			"expired already": {func() (page.Page[token.Access], error) {
+				return s.Expiring(ctx, mine, start.Add(time.Hour), start.Add(time.Hour), page.Of(0, 10))
+			}, nil, 0},
 		} {
 			p, err := c.read()
 			must(t, err)
