@@ -34,7 +34,10 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/domain/policy"
+	"github.com/gatehouse-project/gatehouse/internal/domain/project"
+	"github.com/gatehouse-project/gatehouse/internal/domain/repo"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
+	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
 	"github.com/gatehouse-project/gatehouse/internal/domain/token"
 	"github.com/gatehouse-project/gatehouse/internal/idp/oidc"
 	"github.com/gatehouse-project/gatehouse/internal/idp/saml"
@@ -60,6 +63,9 @@ type house struct {
 	accounts *identity.Accounts
 	provided *identity.Providers
 	policies *overtaken
+	projects *project.Service
+	repos    *repo.Service
+	keys     *sshkey.Service
 	mux      *api.Mux
 	clock    *clock
 	hasher   *hasher
@@ -152,8 +158,17 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer, public *url.URL) {
 		identity.OIDC: &oidc.Federation{Client: http.DefaultClient, RedirectURI: local + "/oauth", Now: now},
 		identity.SAML: &saml.Federation{EntityID: local + "/saml/metadata.xml", ACS: local + "/saml", Now: now},
 	}
+	h.projects = &project.Service{Store: store.Projects{DB: db}, Access: rights, Now: now, NewID: newID}
+	h.repos = &repo.Service{Store: store.Repos{DB: db}, Access: rights, Projects: h.projects, Disk: disk{}, Now: now, NewID: newID}
+	h.keys = &sshkey.Service{
+		Store: store.SSHKeys{DB: db}, Access: rights, Now: now, NewID: newID, UsedEvery: time.Minute, FreshFor: 10 * time.Minute, RequireProof: sshkey.ProofConsole, AccessKeys: true,
+	}
 	h.dialect = &bitbucket.Dialect{
 		Login: h.login, Access: rights, Providers: h.provided, Policy: h.login.Policy, Cookies: api.Cookies{PublicURL: public}, BodyWait: 10 * time.Second,
+		Users: h.users, Projects: h.projects, Repos: h.repos, Keys: h.keys, Now: now,
+		SSH: func() bitbucket.SSHDoor {
+			return bitbucket.SSHDoor{Host: "gate.example.test", Port: 2222, Fingerprint: "SHA256:uNiVztksCsDhcc0u9e8BrJQXVUpKZIDTMczCvj3tD2s"}
+		},
 		Captcha: &guard.Captcha{Sealer: sealer, Once: store.Once{DB: db}, Now: now, Life: 5 * time.Minute, Choose: func() string { return puzzle }},
 	}
 }
@@ -193,6 +208,37 @@ func (h *house) furnish(t *testing.T) {
 	h.hasher.checks.Store(0)
 	h.waited.Store(0)
 }
+
+// settle makes projects and repositories: 1, OPS, with 1, infra, and 2, site, of which dana is the administrator, and olga that of infra alone; erin reads OPS; and 2,
+// PRJ, with 3, my-repo, which are mara's.
+func (h *house) settle(t *testing.T) {
+	t.Helper()
+	ctx, root := t.Context(), access.LocalCaller("root", h.clock.Now())
+	give := func(name string, role access.Role, on access.Resource) {
+		must(t, h.login.Access.Grant(ctx, root, access.Subject{Kind: access.User, ID: h.ids[name]}, role, on))
+	}
+	create := func(p project.Project, name string) repo.Repo {
+		r, err := h.repos.Create(ctx, root, p, repo.New{Name: name})
+		must(t, err)
+		return r
+	}
+	ops, err := h.projects.Create(ctx, root, project.New{Key: "OPS", Name: "Operations"})
+	must(t, err)
+	give("dana", access.ProjectAdmin, ops.Resource())
+	give("erin", access.ProjectReader, ops.Resource())
+	give("olga", access.RepoAdmin, create(ops, "infra").Resource())
+	create(ops, "site")
+	prj, err := h.projects.Create(ctx, root, project.New{Key: "PRJ", Name: "Project"})
+	must(t, err)
+	give("mara", access.ProjectAdmin, prj.Resource())
+	create(prj, "my-repo")
+}
+
+// disk is where no repository lies: this room never opens one.
+type disk struct{}
+
+func (disk) Create(context.Context, string, string) error { return nil }
+func (disk) Remove(context.Context, string) error         { return nil }
 
 // session begins one for somebody as if they had signed in just now.
 func (h *house) session(t *testing.T, name string, state session.State) string {

@@ -39,6 +39,11 @@ func TestExchanges(t *testing.T) {
 			"a second factor is demanded of all": func(*testing.T) { h.login.Enforcement = login.DemandAll },
 			"an hour passes":                     passes(time.Hour),
 			"providers are on file":              func(t *testing.T) { h.provide(t, cert) },
+			"thirty days pass":                   passes(30 * 24 * time.Hour),
+			"access keys are switched off":       func(*testing.T) { h.keys.AccessKeys = false },
+			"a key is used":                      func(t *testing.T) { h.use(t, 1) },
+			"settings of OPS are reserved":       func(t *testing.T) { h.reserve(t, "OPS") },
+			"there are repositories":             func(t *testing.T) { h.settle(t) },
 			"another change comes first":         func(*testing.T) { h.policies.next = true },
 			"zoe and bob come from a provider": func(t *testing.T) {
 				h.comes(t, "zoe")
