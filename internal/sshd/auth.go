@@ -9,9 +9,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
-	"github.com/gatehouse-project/gatehouse/internal/domain/keyproof"
 	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
-	"github.com/gatehouse-project/gatehouse/internal/fault"
 )
 
 // The actions under which this door's own refusals are recorded.
@@ -24,9 +22,6 @@ const (
 const (
 	// maxFailures ends connections without an identifier (rule S7).
 	maxFailures = 6
-	// maxProven stops asking for more keys before the library's 128 requests run out: three for each key
-	// in the worst case, and one that must still be free to succeed.
-	maxProven = 50
 	// maxVersion is how much of a client's version line is kept.
 	maxVersion = 255
 	// maxName is how much of a refused user name is recorded.
@@ -36,50 +31,24 @@ const (
 // errRefused is the door's one answer to whatever it refuses. Clients are told that it failed, not why.
 var errRefused = errors.New("refused")
 
-// bind looks at the first user name, which binds the connection, and returns the banner. The library
-// calls it at the first request of any method, before that request is judged.
-func (c *connection) bind(meta ssh.ConnMetadata) string {
+// bind looks at the first user name, which settles what the connection is for, and returns the banner. The
+// library calls it at the first request of any method, before that request is judged.
+func (c *connection) bind(meta ssh.ConnMetadata) (banner string) {
 	c.user = meta.User()
-	route, ok := ParseRoute(c.user).(ProofRoute)
-	if !ok {
-		return ""
+	switch route := ParseRoute(c.user).(type) {
+	case ProofRoute:
+		c.purpose, banner = c.beginProof(route, meta)
+	case GitRoute:
+		if c.server.Git != nil {
+			c.purpose = &gitVisit{connection: c}
+		}
 	}
-	c.proof = true
-	attempt, err := c.server.Keyproof.Begin(c.ctx, route.Identifier, keyproof.Peer{
-		Caller: c.nobody(), ClientVersion: printable(meta.ClientVersion()),
-	})
-	switch {
-	case errors.Is(err, keyproof.ErrNotValid):
-		return fault.Text(err) + "\n"
-	case err != nil:
-		c.broken = true
-		c.server.Log.Error("begin attempt", "door", "sshd", "error", err)
-		return lineBroken + "\n"
-	}
-	c.attempt, c.seated = attempt, make(chan struct{})
-	c.trying.Store(true)
-	go c.watch(attempt.Gone(), c.seated)
-	if banner := attempt.Session().Banner; banner != nil {
-		return plain(*banner) + "\n"
-	}
-	return ""
-}
-
-// authorise is asked by every method before it does anything; there is no other way to an attempt (rule
-// S13). It says no to a second user name, and where there is no open session.
-func (c *connection) authorise(meta ssh.ConnMetadata) (*keyproof.Attempt, error) {
-	if c.attempt == nil || meta.User() != c.user {
-		c.refuse(meta.User())
-		return nil, errRefused
-	}
-	c.asked = true
-	c.attempt.Connected(c.ctx)
-	return c.attempt, nil
+	return banner
 }
 
 // refuse records once that this connection asked in vain.
 func (c *connection) refuse(user string) {
-	if c.refused || c.broken {
+	if c.refused {
 		return
 	}
 	c.refused = true
@@ -87,12 +56,12 @@ func (c *connection) refuse(user string) {
 	switch {
 	case user != c.user:
 		reason = "a second user name"
-	case c.proof:
+	case c.code:
 		action, reason = access.KeyproofAttempt, "not the code of an open session"
 	}
 	e := c.nobody().Event(c.server.Now(), action, access.Installation, audit.Refused)
 	e.Reason = reason
-	if c.proof { // not as name: guesses are folded together whatever they are
+	if c.code { // not as name: guesses are folded together whatever they are
 		e = e.With("identifier_prefix", strings.ToLower(c.user[:shownOfIdentifier]))
 	} else {
 		e.Actor.Name = cut(oneLine(user), maxName)
@@ -104,16 +73,15 @@ func (c *connection) refuse(user string) {
 // for a bare question, and before the signature is looked at. Certificates and odd keys end in
 // sshkey.Offered (rules S5 and S6).
 func (c *connection) offered(meta ssh.ConnMetadata, pub ssh.PublicKey) (*ssh.Permissions, error) {
-	attempt, err := c.authorise(meta)
-	if err != nil {
+	if err := c.purpose.authorise(meta.User()); err != nil {
 		return nil, err
 	}
 	key, err := sshkey.Offered(pub)
 	if err != nil {
-		attempt.Saw()
+		c.purpose.saw()
 		return nil, errRefused
 	}
-	if !attempt.Wants(key) {
+	if !c.purpose.wants(key) {
 		return nil, errRefused
 	}
 	return nil, nil
@@ -123,17 +91,19 @@ func (c *connection) offered(meta ssh.ConnMetadata, pub ssh.PublicKey) (*ssh.Per
 // of proven keys (rule S1). No permissions are ever given, so nothing can waive the touch of a security
 // key (rule S4) or get lost on the way (rule S3).
 func (c *connection) verified(meta ssh.ConnMetadata, pub ssh.PublicKey, _ *ssh.Permissions, algorithm string) (*ssh.Permissions, error) {
-	attempt, err := c.authorise(meta)
-	if err != nil {
+	if err := c.purpose.authorise(meta.User()); err != nil {
 		return nil, err
 	}
 	key, err := sshkey.Proven(pub, algorithm)
 	if err != nil {
-		attempt.Saw()
+		c.purpose.saw()
 		return nil, errRefused
 	}
-	c.proven++
-	if attempt.Prove(key) && c.proven < maxProven {
+	more, err := c.purpose.proved(key)
+	if err != nil {
+		return nil, err
+	}
+	if more {
 		return nil, &ssh.PartialSuccessError{Next: ssh.ServerAuthCallbacks{
 			PublicKeyCallback: c.offered,
 			// dbclient and plink try each key once and then need another method to end with.
@@ -143,10 +113,12 @@ func (c *connection) verified(meta ssh.ConnMetadata, pub ssh.PublicKey, _ *ssh.P
 	return nil, nil
 }
 
-// interactive asks nothing, and lets everybody in who names an open session: to be told how it went.
-// What was proven is not its business (rule S18).
+// interactive asks nothing, and lets those in who need no key.
 func (c *connection) interactive(meta ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
-	_, refusal := c.authorise(meta)
+	refusal := c.purpose.authorise(meta.User())
+	if refusal == nil && !c.purpose.keyless() {
+		refusal = errRefused
+	}
 	if _, err := ask("", "", nil, nil); err != nil {
 		return nil, err
 	}
@@ -165,13 +137,13 @@ func (c *connection) answered(meta ssh.ConnMetadata, method string, err error) {
 			return
 		}
 	} else if method == "publickey" && !errors.Is(err, errRefused) {
-		if attempt, err := c.authorise(meta); err == nil {
-			attempt.Saw()
+		if c.purpose.authorise(meta.User()) == nil {
+			c.purpose.saw()
 		}
-	} else if method != "keyboard-interactive" && c.attempt == nil {
-		c.refuse(meta.User()) // methods that are not offered, such as password
+	} else if s, nowhere := c.purpose.(*stranger); nowhere && method != "keyboard-interactive" {
+		_ = s.authorise(meta.User()) // methods that are not offered, such as password, are put on record
 	}
-	if c.proof && meta.User() == c.user {
+	if c.purpose.free(meta.User(), method, err) {
 		return
 	}
 	if c.failures++; c.failures >= maxFailures {

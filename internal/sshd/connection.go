@@ -15,8 +15,6 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
-	"github.com/gatehouse-project/gatehouse/internal/domain/keyproof"
-	"github.com/gatehouse-project/gatehouse/internal/fault"
 )
 
 // connection is all that the door knows about one connection. It belongs to the connection's goroutine;
@@ -31,28 +29,22 @@ type connection struct {
 	place   netip.Prefix // and where, once that is known
 	from    netip.Addr
 
-	keyed    bool   // the key exchange is over
-	user     string // the first user name, which binds the connection
-	proof    bool   // it has the form of an identifier
-	attempt  *keyproof.Attempt
-	trying   atomic.Bool   // attempt is there, for other goroutines
-	seated   chan struct{} // closed when the desk, or the end, takes over from watch
-	broken   bool          // the session could not be looked up
-	refused  bool          // a refusal was recorded
-	asked    bool          // the client asked to authenticate on an open session
+	keyed   bool        // the key exchange is over
+	user    string      // the first user name, which binds the connection
+	code    bool        // it has the form of an identifier
+	purpose purpose     // what the connection is for, by that name
+	busy    atomic.Bool // it does what outlives the order to stop
+
+	refused  bool // a refusal was recorded
 	nones    int
 	failures int
-	proven   int
-
-	committed bool
-	result    keyproof.Result
-	failed    error
-	outcome   string
+	outcome  string
 }
 
 // serve is the life of one connection. A panic ends this connection and no other (rule S5).
 func (s *Server) serve(ctx context.Context, socket net.Conn) {
 	c := &connection{server: s, ctx: ctx, socket: socket, began: time.Now(), outcome: OutcomeLeft}
+	c.purpose = &stranger{connection: c}
 	defer c.end()
 	s.keep(c)
 	if s.Hooks.Opened != nil {
@@ -90,7 +82,7 @@ func (c *connection) run() {
 		return
 	}
 	c.deadline(c.began.Add(s.Limits.Connection))
-	c.serveDesk(conn, channels, requests)
+	c.purpose.serve(conn, channels, requests)
 }
 
 // tooMany closes a connection over one of the caps (rule S7). It is closed before it is recorded: a slow
@@ -131,26 +123,12 @@ func (c *connection) leave() {
 
 // lost settles a connection that ended before authentication did.
 func (c *connection) lost(err error) {
-	switch {
-	case !c.keyed:
-		c.outcome = OutcomeHandshake
-		c.handshakeFailed(err)
-	case c.asked:
-		// Whatever was proven counts all the same: BatchMode ends here.
-		c.commit(c.dropped())
-	case c.broken:
-		c.outcome = OutcomeFailed
-	case c.refused:
-		c.outcome = OutcomeRefused
+	if c.keyed {
+		c.purpose.lost()
+		return
 	}
-}
-
-// dropped is how an attempt ends that nobody can confirm any more.
-func (c *connection) dropped() keyproof.End {
-	if c.attempt.Session().MustConfirm {
-		return keyproof.Disconnected
-	}
-	return keyproof.Finished
+	c.outcome = OutcomeHandshake
+	c.handshakeFailed(err)
 }
 
 func (c *connection) handshakeFailed(err error) {
@@ -181,41 +159,6 @@ func (c *connection) record(e audit.Event) {
 	}
 }
 
-// commit ends the attempt in the domain, once.
-func (c *connection) commit(end keyproof.End) {
-	if c.committed {
-		return
-	}
-	c.committed = true
-	c.result, c.failed = c.attempt.Commit(c.ctx, end)
-	if fault.Is(c.failed, fault.NotFound) { // the session was deleted
-		c.result, c.failed = keyproof.Result{Verdict: keyproof.LostRace}, nil
-	}
-	c.outcome = string(c.result.Verdict)
-	if c.failed != nil {
-		c.outcome = OutcomeFailed
-		c.server.Log.Error("commit attempt", "door", "sshd", "session", c.attempt.Session().ID, "error", c.failed)
-	}
-}
-
-// watch closes the connection when its session is deleted while it authenticates. Later the desk looks
-// by itself: connections that wait are many, and a goroutine each would cost.
-func (c *connection) watch(gone, seated <-chan struct{}) {
-	select {
-	case <-gone:
-		c.socket.Close()
-	case <-seated:
-	}
-}
-
-// unwatch ends watch, once.
-func (c *connection) unwatch() {
-	if c.seated != nil {
-		close(c.seated)
-		c.seated = nil
-	}
-}
-
 // guard ends the connection when one of its goroutines panics. It must be deferred itself.
 func (c *connection) guard() {
 	if p := recover(); p != nil {
@@ -236,10 +179,7 @@ func (c *connection) end() {
 	}
 	c.socket.Close()
 	c.leave()
-	c.unwatch()
-	if c.attempt != nil {
-		c.attempt.End()
-	}
+	c.purpose.end()
 	c.server.forget(c)
 	took := time.Since(c.began)
 	if c.server.Hooks.Closed != nil {
@@ -248,18 +188,9 @@ func (c *connection) end() {
 	c.log(took)
 }
 
-// log writes the one line about an attempt. The identifier is a capability: its first characters do.
+// log writes the one line about the connection: what came to nothing is worth a debug line alone.
 func (c *connection) log(took time.Duration) {
-	if !c.asked {
-		c.server.Log.LogAttrs(c.ctx, slog.LevelDebug, "connection", slog.String("door", "sshd"),
-			slog.String("address", c.from.String()), slog.String("outcome", c.outcome), slog.Duration("took", took))
-		return
-	}
-	session := c.attempt.Session()
-	c.server.Log.LogAttrs(c.ctx, slog.LevelInfo, "key proof", slog.String("door", "sshd"),
-		slog.String("session", session.ID), slog.String("identifier", session.Identifier[:shownOfIdentifier]),
-		slog.String("address", c.from.String()), slog.String("outcome", c.outcome), slog.Duration("took", took))
+	level, what, about := c.purpose.line()
+	c.server.Log.LogAttrs(c.ctx, level, what, append([]slog.Attr{slog.String("door", "sshd"), slog.String("address", c.from.String()),
+		slog.String("outcome", c.outcome), slog.Duration("took", took)}, about...)...)
 }
-
-// shownOfIdentifier is how many characters of an identifier may be written down.
-const shownOfIdentifier = 4

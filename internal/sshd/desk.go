@@ -12,18 +12,56 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/keyproof"
 )
 
+// intake bounds what an authenticated client may ask for (rule S7).
+type intake struct {
+	connection *connection
+	opened     int // channels asked for
+	spent      int // requests in this second
+	second     int64
+}
+
+// open accepts one session channel and nothing else (rule S14): no direct-tcpip, no second session.
+func (i *intake) open(ch ssh.NewChannel, taken bool) (ssh.Channel, <-chan *ssh.Request) {
+	if i.opened++; i.opened > i.connection.server.Limits.ChannelsPerConnection { // rule S7
+		i.connection.socket.Close()
+		return nil, nil
+	}
+	if ch.ChannelType() != "session" || taken {
+		_ = ch.Reject(ssh.Prohibited, "not offered here") // fails only when the client has gone
+		return nil, nil
+	}
+	channel, requests, err := ch.Accept()
+	if err != nil {
+		return nil, nil
+	}
+	return channel, requests
+}
+
+// affords counts a request against the connection's allowance, and ends connections that flood (rule S7).
+func (i *intake) affords() bool {
+	if now := time.Now().Unix(); now != i.second {
+		i.second, i.spent = now, 0
+	}
+	if i.spent++; i.spent <= i.connection.server.Limits.RequestsPerSecond {
+		return true
+	}
+	i.connection.socket.Close()
+	return false
+}
+
+// reply answers where an answer is wanted. It fails only when the client has gone, which serve hears of.
+func (i *intake) reply(r *ssh.Request, ok bool) { _ = r.Reply(ok, nil) }
+
 // desk is where an authenticated person is told how it went: one session channel, and requests that are
 // answered one by one. serve runs in the connection's goroutine until the client is gone; talk writes and
 // asks beside it, because a client that does not read must not keep requests waiting.
 type desk struct {
-	connection *connection
-	conn       *ssh.ServerConn
-	channels   <-chan ssh.NewChannel
-	globals    <-chan *ssh.Request
-	answerBy   time.Time
-	opened     int // channels asked for
-	spent      int // requests in this second
-	second     int64
+	intake
+	proof    *proof
+	conn     *ssh.ServerConn
+	channels <-chan ssh.NewChannel
+	globals  <-chan *ssh.Request
+	answerBy time.Time
 
 	channel  ssh.Channel // the one session channel, or nil
 	requests <-chan *ssh.Request
@@ -34,17 +72,16 @@ type desk struct {
 }
 
 // serveDesk commits what needs no confirmation and shows the result, until the connection has ended.
-func (c *connection) serveDesk(conn *ssh.ServerConn, channels <-chan ssh.NewChannel, globals <-chan *ssh.Request) {
-	c.unwatch()
-	limits := c.server.Limits
-	d := &desk{connection: c, conn: conn, channels: channels, globals: globals, answerBy: time.Now().Add(limits.Confirm)}
+func (p *proof) serveDesk(conn *ssh.ServerConn, channels <-chan ssh.NewChannel, globals <-chan *ssh.Request) {
+	limits := p.server.Limits
+	d := &desk{intake: intake{connection: p.connection}, proof: p, conn: conn, channels: channels, globals: globals, answerBy: time.Now().Add(limits.Confirm)}
 	patience := limits.Confirm
-	if !c.attempt.Session().MustConfirm || len(c.attempt.Brought()) == 0 {
-		c.commit(keyproof.Finished) // before any channel: ssh -N opens none
+	if !p.attempt.Session().MustConfirm || len(p.attempt.Brought()) == 0 {
+		p.commit(keyproof.Finished) // before any channel: ssh -N opens none
 		patience = limits.Channel
 	}
 	d.serve(patience)
-	c.commit(c.dropped())
+	p.commit(p.dropped())
 }
 
 // serve answers requests until the client has gone. Its one way out is the end of the channel list,
@@ -53,7 +90,7 @@ func (d *desk) serve(patience time.Duration) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	var talked <-chan struct{}
-	gone := d.connection.attempt.Gone()
+	gone := d.proof.attempt.Gone()
 	for {
 		select {
 		case ch, ok := <-d.channels:
@@ -61,7 +98,7 @@ func (d *desk) serve(patience time.Duration) {
 				d.gone()
 				return
 			}
-			d.open(ch)
+			d.take(ch)
 		case r, ok := <-d.globals:
 			if !ok {
 				d.globals = nil
@@ -83,10 +120,16 @@ func (d *desk) serve(patience time.Duration) {
 			timer.Reset(d.connection.server.Limits.Leave)
 		case <-timer.C:
 			if d.talked == nil { // nobody opened a shell in time
-				d.connection.commit(keyproof.NoAnswer)
+				d.proof.commit(keyproof.NoAnswer)
 			}
 			d.connection.socket.Close()
 		}
+	}
+}
+
+func (d *desk) take(ch ssh.NewChannel) {
+	if channel, requests := d.open(ch, d.channel != nil); channel != nil {
+		d.channel, d.requests = channel, requests
 	}
 }
 
@@ -96,35 +139,6 @@ func (d *desk) gone() {
 		<-d.talked
 	}
 	d.readers.Wait()
-}
-
-// open accepts one session channel and nothing else (rule S14): no direct-tcpip, no second session.
-func (d *desk) open(ch ssh.NewChannel) {
-	if d.opened++; d.opened > d.connection.server.Limits.ChannelsPerConnection { // rule S7
-		d.connection.socket.Close()
-		return
-	}
-	if ch.ChannelType() != "session" || d.channel != nil {
-		_ = ch.Reject(ssh.Prohibited, "not offered here") // fails only when the client has gone
-		return
-	}
-	channel, requests, err := ch.Accept()
-	if err != nil {
-		return
-	}
-	d.channel, d.requests = channel, requests
-}
-
-// affords counts a request against the connection's allowance, and ends connections that flood (rule S7).
-func (d *desk) affords() bool {
-	if now := time.Now().Unix(); now != d.second {
-		d.second, d.spent = now, 0
-	}
-	if d.spent++; d.spent <= d.connection.server.Limits.RequestsPerSecond {
-		return true
-	}
-	d.connection.socket.Close()
-	return false
 }
 
 // verdict is what the door does with a type of channel request.
@@ -178,9 +192,6 @@ func (d *desk) request(r *ssh.Request) (begun bool) {
 	return begun
 }
 
-// reply answers where an answer is wanted. It fails only when the client has gone, which serve hears of.
-func (d *desk) reply(r *ssh.Request, ok bool) { _ = r.Reply(ok, nil) }
-
 // begin starts talk. From now on pty and agent do not matter: a client sends them before the shell.
 func (d *desk) begin() {
 	d.talked = make(chan struct{})
@@ -191,18 +202,18 @@ func (d *desk) begin() {
 func (d *desk) talk(out screen, agent bool) {
 	defer close(d.talked)
 	defer d.connection.guard()
-	c := d.connection
-	session := c.attempt.Session()
+	p := d.proof
+	session := p.attempt.Session()
 	text := ""
 	if session.Message != nil {
 		text = plain(*session.Message) + "\n"
 	}
-	if !c.committed {
-		out.write(text + question(c.attempt.Brought()))
-		c.commit(d.answer(out.channel))
+	if !p.committed {
+		out.write(text + question(p.attempt.Brought()))
+		p.commit(d.answer(out.channel))
 		text = "\n"
 	}
-	said, exit := lines(session.Kind, c.result, c.failed, c.server.address(session.Identifier))
+	said, exit := lines(session.Kind, p.result, p.failed, p.server.address(session.Identifier))
 	if agent {
 		said = append(said, lineAgent)
 	}

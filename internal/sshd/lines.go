@@ -20,6 +20,10 @@ const (
 	lineBroken    = "Something went wrong on our side. Try again."
 	lineAgent     = "You forwarded your agent; this is not needed here."
 
+	lineGitOnly      = "You are signed in as %s; git over SSH only."
+	lineNoGit        = "git is not installed here; ask who runs this server."
+	lineNoRepository = "There is no such repository, or this key may not do that."
+
 	prompt = "Press y to confirm, any other key to cancel: "
 )
 

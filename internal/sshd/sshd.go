@@ -2,12 +2,13 @@
 // speaks SSH for the domain.
 //
 // One connection is one goroutine under deadlines and one struct that holds all it knows. The user name
-// of its first request binds it (route.go). Every method of authentication asks authorise first
+// of its first request says what it is for (route.go, purpose.go). Every method of authentication asks authorise first
 // (auth.go); a key is proven by VerifiedPublicKeyCallback alone (rule S1). After authentication there is
-// one session channel at most, over which the person reads how it went (desk.go, lines.go).
+// one session channel at most.
 //
-// Behind an identifier stands a key proof. What the other user names are for has no door yet: they are
-// refused alike, and so are names that mean nothing.
+// Behind an identifier stands a key proof (proof.go), and in the channel the person reads how it went (desk.go, lines.go). Behind
+// the name git stand repositories (git.go): a key on file signs, and the channel takes one git command (gitcounter.go). What the other
+// user names are for has no door yet: they are refused alike, and so are names that mean nothing.
 package sshd
 
 import (
@@ -27,6 +28,7 @@ import (
 // Server is the SSH door. Its fields are set before Serve and not changed after.
 type Server struct {
 	Keyproof *keyproof.Service
+	Git      *Git // nil: nothing stands behind the name git
 	Audit    *audit.Service
 	HostKeys []ssh.Signer // the same on every node
 	Now      func() time.Time
@@ -53,9 +55,10 @@ type Limits struct {
 	Auth       time.Duration // the whole authentication: touches and PINs take time
 	Connection time.Duration // a key proof from connect to close
 	Confirm    time.Duration // for typing y, from authentication on
-	Channel    time.Duration // for opening a shell to read the result in
+	Channel    time.Duration // for opening a shell to read the result in, or sending a git command
 	Leave      time.Duration // for the client to close after the result
-	Grace      time.Duration // for running attempts when the server stops
+	Drain      time.Duration // for a client of git to take in what is on its way and close
+	Grace      time.Duration // for running attempts and git commands when the server stops
 
 	PerAddress int // connections of one address that have not authenticated
 	Total      int // the same, of all addresses
@@ -68,7 +71,7 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{
 		Handshake: 20 * time.Second, Auth: 120 * time.Second, Connection: 300 * time.Second,
-		Confirm: 60 * time.Second, Channel: 10 * time.Second, Leave: 2 * time.Second, Grace: 10 * time.Second,
+		Confirm: 60 * time.Second, Channel: 10 * time.Second, Leave: 2 * time.Second, Drain: 2 * time.Minute, Grace: 10 * time.Second,
 		PerAddress: 20, Total: 1024,
 		ChannelsPerConnection: 32, RequestsPerSecond: 100,
 	}
@@ -88,13 +91,14 @@ const (
 	OutcomeLeft      = "left"      // it went without asking for anything
 	OutcomeRefused   = "refused"   // no door behind its user name, or a code that is not valid
 	OutcomeFailed    = "failed"    // the store, or a fault of ours
+	OutcomeGit       = "git"       // a client of git signed in
 )
 
 // Unauthenticated is how many connections have not authenticated yet.
 func (s *Server) Unauthenticated() int { return s.waiting.count() }
 
 // Serve accepts connections from l until ctx ends. Then it stops accepting, closes connections that
-// are no attempt, gives attempts Limits.Grace to end, closes what is left, and returns nil when the last
+// do nothing, gives attempts and git commands Limits.Grace to end, closes what is left, and returns nil when the last
 // connection has committed. It closes l.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	s.setup.Do(s.prepare)
@@ -144,7 +148,7 @@ func wait(ctx context.Context, d time.Duration) {
 
 // drain ends the connections in peace.
 func (s *Server) drain(connections *sync.WaitGroup) {
-	s.closeAll(func(c *connection) bool { return !c.trying.Load() })
+	s.closeAll(func(c *connection) bool { return !c.busy.Load() })
 	late := time.AfterFunc(s.Limits.Grace, func() {
 		s.closeAll(func(*connection) bool { return true })
 	})

@@ -6,6 +6,7 @@
 package repo
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -48,11 +49,18 @@ type Push struct {
 	Credential string // id of the token or key by which it came; empty: a session or password
 }
 
-// Ref is a reference that a push moved. Old and New are object names in hexadecimal, all zeros where there was or is none.
+// Ref is a reference that a push moved. Old and New are object names in hexadecimal, all zeros where there was or is none; who records a push may
+// leave such a one empty.
 type Ref struct {
 	Name string `json:"name"`
 	Old  string `json:"old"`
 	New  string `json:"new"`
+}
+
+// fill writes out what is empty, as long as the other one.
+func (r *Ref) fill() {
+	none := strings.Repeat("0", max(len(r.Old), len(r.New)))
+	r.Old, r.New = cmp.Or(r.Old, none), cmp.Or(r.New, none)
 }
 
 // Pushed is a push as it was recorded.

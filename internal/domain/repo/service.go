@@ -3,6 +3,7 @@ package repo
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -179,6 +180,10 @@ const maxSaid = 20
 
 // RecordPush keeps what a push did: who, by which credential, which references, when and from where.
 func (s *Service) RecordPush(ctx context.Context, by access.Caller, r Repo, p Push) error {
+	p.Refs = slices.Clone(p.Refs)
+	for i := range p.Refs {
+		p.Refs[i].fill()
+	}
 	e := s.event(by, access.RepoWrite, r)
 	for i, ref := range p.Refs[:min(len(p.Refs), maxSaid)] {
 		e = e.With("ref_"+strconv.Itoa(i+1), ref.Name+" "+ref.Old+" "+ref.New)
