@@ -38,6 +38,7 @@ type Dialect struct {
 	Providers *identity.Providers
 	Policy    *policy.Service
 	Users     *identity.Service
+	Groups    *identity.Groups
 	Projects  *project.Service
 	Repos     *repo.Service
 	Keys      *sshkey.Service
@@ -45,7 +46,8 @@ type Dialect struct {
 	Cookies  api.Cookies
 	SSH      func() SSHDoor // asked when the doors are open
 	Now      func() time.Time
-	BodyWait time.Duration // how long a request may take to arrive; 0 is for ever
+	Ready    func(ctx context.Context) []string // why the instance is not ready; nothing where it is
+	BodyWait time.Duration                      // how long a request may take to arrive; 0 is for ever
 }
 
 // Captcha makes puzzles whose pictures lie at /captcha/ID.png: a *guard.Captcha.
@@ -64,7 +66,7 @@ var versions = []string{"latest", "1.0"}
 func (d *Dialect) Owner() api.Owner {
 	return api.Owner{
 		Name:             Name,
-		Prefixes:         []string{"/rest"},
+		Prefixes:         []string{"/rest", statusPath},
 		Routes:           d.Routes(),
 		NotFound:         unrouted(errNotFound, http.StatusNotFound),
 		MethodNotAllowed: unrouted(errMethod, http.StatusMethodNotAllowed),
@@ -74,7 +76,10 @@ func (d *Dialect) Owner() api.Owner {
 
 // Routes are the operations of the wire.
 func (d *Dialect) Routes() []api.Route {
-	return versioned(slices.Concat(d.verification(), d.singleSignOn(), d.basicAuth(), d.accessKeys(), d.userKeys()))
+	return append(versioned(slices.Concat(
+		d.verification(), d.singleSignOn(), d.basicAuth(), d.accessKeys(), d.userKeys(), d.accessTokens(),
+		d.instance(), d.projects(), d.repositories(), d.permissions(), d.directory(), d.administration(),
+	)), d.running())
 }
 
 // versioned serves routes under each version.

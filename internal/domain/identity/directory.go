@@ -17,6 +17,14 @@ func (s *Service) People(ctx context.Context, by Authority, beginning string, w 
 	return s.Store.Beginning(ctx, DefaultAccount, Fold(beginning), w)
 }
 
+// Named finds a user under any spelling of the name. It reports ErrUnknown.
+func (s *Service) Named(ctx context.Context, by Authority, name string) (User, error) {
+	if err := acquainted(ctx, by); err != nil {
+		return User{}, err
+	}
+	return s.Store.ByName(ctx, DefaultAccount, Fold(name))
+}
+
 // ByIDs returns those of the users who are there, by id.
 func (s *Service) ByIDs(ctx context.Context, by Authority, ids []string) (map[string]User, error) {
 	if err := acquainted(ctx, by); err != nil {

@@ -177,7 +177,8 @@ type New struct {
 	Email    string
 	Password secret.String // may be empty: then no password opens the user
 
-	Unverified bool // nobody vouches for the e-mail address
+	Names      Names // may be empty
+	Unverified bool  // nobody vouches for the e-mail address
 }
 
 // Add makes a user.
@@ -209,8 +210,11 @@ func (s *Service) make(ctx context.Context, id string, in New) (User, error) {
 	if err := CheckEmail(in.Email); err != nil {
 		return User{}, err
 	}
+	if err := CheckNames(in.Names); err != nil {
+		return User{}, err
+	}
 	now := s.Now()
-	u := User{ID: id, Account: in.Account, Name: compose(in.Name), Email: in.Email, EmailVerified: !in.Unverified, Created: now, Updated: now}
+	u := User{ID: id, Account: in.Account, Name: compose(in.Name), Names: in.Names, Email: in.Email, EmailVerified: !in.Unverified, Created: now, Updated: now}
 	if in.Password.Empty() {
 		return u, nil
 	}
@@ -262,14 +266,19 @@ func (s *Service) Rename(ctx context.Context, by Authority, id string, to func(N
 	now := s.Now()
 	_, err = s.Store.Change(ctx, id, func(u User) (User, error) {
 		u.Names, u.Updated = to(u.Names), now
-		for _, name := range []string{u.Names.Display, u.Names.First, u.Names.Last, u.Names.Description} {
-			if len(name) > maxNames || !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
-				return u, fault.New(fault.Invalid, "a name has at most 4096 bytes of text")
-			}
-		}
-		return u, nil
+		return u, CheckNames(u.Names)
 	}, Ending{}, e)
 	return err
+}
+
+// CheckNames returns why nobody can be called that for people, or nil.
+func CheckNames(n Names) error {
+	for _, name := range []string{n.Display, n.First, n.Last, n.Description} {
+		if len(name) > maxNames || !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
+			return fault.New(fault.Invalid, "a name has at most 4096 bytes of text")
+		}
+	}
+	return nil
 }
 
 func (s *Service) change(ctx context.Context, id string, e audit.Event, end Ending, to func(User) User) error {

@@ -117,7 +117,11 @@ func TestDirectory(t *testing.T) {
 		if four == nil && name != "Ops" {
 			t.Error(name)
 		}
-		return []error{one, two, three, four}
+		u, five := users.Named(ctx, by, "ERIN")
+		if five == nil && u.ID != "u2" {
+			t.Errorf("%+v", u)
+		}
+		return []error{one, two, three, four, five}
 	}
 	for _, err := range append(ask(may{}), ask(program{may{"user.read"}})...) {
 		if err != nil {
