@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
+	"github.com/gatehouse-project/gatehouse/internal/fault"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
 
@@ -30,19 +31,23 @@ func (d *Dialect) coreCredential(r *http.Request) (access.Caller, error) {
 	return d.bySessionOrPassword(r)
 }
 
-// httpToken is the HTTP token that came, with a name where it came in the place of a password.
+// httpToken is the HTTP token that came, with the name that came with it where it came in the place of a password.
 func httpToken(r *http.Request) (login.Presented, bool) {
+	p := presented(r, login.HTTPToken)
 	sent, ok := credentials(r, "Bearer")
-	name := ""
 	if !ok {
-		name, sent, _ = basic(r)
+		p.Basic, p.Path = login.BasicREST, r.URL.Path
+		p.Name, sent, _ = basic(r)
 	}
-	p := presented(r, login.Session)
-	p.Name, p.Secret = name, secret.New(sent)
+	p.Secret = secret.New(sent)
 	return p, login.IsHTTPToken(sent)
 }
 
-// holder is whom an HTTP token stands for.
-func (d *Dialect) holder(*http.Request, login.Presented) (access.Caller, error) {
-	return access.Caller{}, errCredential
+// holder is whom an HTTP token stands for. How often an address has sent a wrong one is not told.
+func (d *Dialect) holder(r *http.Request, p login.Presented) (access.Caller, error) {
+	by, err := d.Login.Authenticate(r.Context(), p)
+	if fault.Is(err, fault.Unauthenticated) || errors.Is(err, login.ErrBlocked) {
+		err = errCredential
+	}
+	return by, err
 }

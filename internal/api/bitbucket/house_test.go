@@ -66,6 +66,9 @@ type house struct {
 	projects *project.Service
 	repos    *repo.Service
 	keys     *sshkey.Service
+	tokens   *token.Accesses
+	groups   *identity.Groups
+	reasons  []string // why the house is not ready
 	mux      *api.Mux
 	clock    *clock
 	hasher   *hasher
@@ -134,11 +137,16 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer, public *url.URL) {
 		Apps:  session.Life{Idle: 10 * time.Minute, Max: 24 * time.Hour, Limit: 1000}, Wait: 5 * time.Minute, CacheFor: 2 * time.Second,
 	}
 	h.policies = &overtaken{Store: store.Policies{DB: db}}
+	h.tokens = &token.Accesses{
+		Store: store.HTTPTokens{DB: db}, Access: rights, Reports: &guard.Failures{Store: store.Guards{DB: db}, Now: now, Threshold: 20, Window: time.Minute},
+		Now: now, NewID: newID, UsedEvery: time.Minute, FreshFor: 10 * time.Minute, MaxPerScope: 100,
+	}
 	h.login = &login.Service{
-		Tokens:   &token.Service{Store: store.Tokens{DB: db}, Access: rights, Now: now, NewID: newID},
-		Failures: &guard.Failures{Store: store.Guards{DB: db}, Now: now, Threshold: 20, Window: time.Minute},
-		Audit:    &audit.Service{Store: store.Audit{DB: db}, Now: now, Folder: audit.NewFolder(time.Minute)},
-		Access:   rights, Users: h.users, Applications: h.apps, Sessions: sessions, Accounts: h.accounts, Lockout: guard.NewLockout(store.Guards{DB: db}, now),
+		HTTPTokens: h.tokens,
+		Tokens:     &token.Service{Store: store.Tokens{DB: db}, Access: rights, Now: now, NewID: newID},
+		Failures:   &guard.Failures{Store: store.Guards{DB: db}, Now: now, Threshold: 20, Window: time.Minute},
+		Audit:      &audit.Service{Store: store.Audit{DB: db}, Now: now, Folder: audit.NewFolder(time.Minute)},
+		Access:     rights, Users: h.users, Applications: h.apps, Sessions: sessions, Accounts: h.accounts, Lockout: guard.NewLockout(store.Guards{DB: db}, now),
 		Second: &factor.Service{
 			Store: store.Factors{DB: db, Sealer: sealer}, Now: now, NewID: newID, RPID: public.Hostname(), RPName: "Gatehouse", Origins: []string{public.String()},
 			Wait: 5 * time.Minute, Talk: 10 * time.Minute, Tries: 5,
@@ -163,9 +171,11 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer, public *url.URL) {
 	h.keys = &sshkey.Service{
 		Store: store.SSHKeys{DB: db}, Access: rights, Now: now, NewID: newID, UsedEvery: time.Minute, FreshFor: 10 * time.Minute, RequireProof: sshkey.ProofConsole, AccessKeys: true,
 	}
+	h.groups = &identity.Groups{Store: store.Groups{DB: db}, Now: now, NewID: newID, Weigh: rights.Weigh}
+	rights.Belongs = belongs(h.groups.Store)
 	h.dialect = &bitbucket.Dialect{
 		Login: h.login, Access: rights, Providers: h.provided, Policy: h.login.Policy, Cookies: api.Cookies{PublicURL: public}, BodyWait: 10 * time.Second,
-		Users: h.users, Projects: h.projects, Repos: h.repos, Keys: h.keys, Now: now,
+		Users: h.users, Projects: h.projects, Repos: h.repos, Keys: h.keys, Now: now, Groups: h.groups, Ready: func(context.Context) []string { return h.reasons },
 		SSH: func() bitbucket.SSHDoor {
 			return bitbucket.SSHDoor{Host: "gate.example.test", Port: 2222, Fingerprint: "SHA256:uNiVztksCsDhcc0u9e8BrJQXVUpKZIDTMczCvj3tD2s"}
 		},
@@ -232,6 +242,17 @@ func (h *house) settle(t *testing.T) {
 	must(t, err)
 	give("mara", access.ProjectAdmin, prj.Resource())
 	create(prj, "my-repo")
+}
+
+// belongs tells of groups alone what they belong to.
+func belongs(groups identity.GroupStore) func(context.Context, access.Resource) ([]access.Resource, error) {
+	return func(ctx context.Context, on access.Resource) ([]access.Resource, error) {
+		g, err := groups.ByID(ctx, on.ID)
+		if err != nil {
+			return nil, nil //nolint:nilerr // what is not there belongs to nothing
+		}
+		return []access.Resource{access.Account(g.Account)}, nil
+	}
 }
 
 // disk is where no repository lies: this room never opens one.

@@ -139,6 +139,7 @@ func (d *Dialect) addAccessKey(w http.ResponseWriter, r *http.Request, by access
 		permission = cmp.Or(at.permission(body.loose("permission")), noPermission)
 	}
 	key := body.object("key")
+	key.path = "" // its members are called by their own names
 	n := newKey(key)
 	if err := body.wrong(); err != nil {
 		return err
