@@ -15,7 +15,9 @@ import (
 // administration are the routes of administrators. No HTTP token opens them: none reaches the installation as a whole.
 func (d *Dialect) administration() []api.Route {
 	const at = "/rest/api/{v}/admin"
-	installation := func(*http.Request, access.Caller) (rolesAt, error) { return rolesAt{access.Installation, globalRoles}, nil }
+	installation := func(*http.Request, access.Caller) (rolesAt, error) {
+		return rolesAt{access.Installation, globalRoles}, nil
+	}
 	return append([]api.Route{
 		d.coreOffice("GET", at+"/users", access.UserRead, d.listUsers),
 		d.coreOffice("POST", at+"/users", access.UserCreate, d.createUser,

@@ -44,6 +44,11 @@ func TestExchanges(t *testing.T) {
 			"a key is used":                      func(t *testing.T) { h.use(t, 1) },
 			"settings of OPS are reserved":       func(t *testing.T) { h.reserve(t, "OPS") },
 			"there are repositories":             func(t *testing.T) { h.settle(t) },
+			"tokens last a year at most":         func(*testing.T) { h.tokens.MaxDays = 365 },
+			"tokens have to expire":              func(*testing.T) { h.tokens.ExpiryRequired = true },
+			"two tokens are enough":              func(*testing.T) { h.tokens.MaxPerScope = 2 },
+			"there are groups":                   func(t *testing.T) { h.gather(t) },
+			"the instance is not ready":          func(*testing.T) { h.reasons = []string{"the database is away"} },
 			"another change comes first":         func(*testing.T) { h.policies.next = true },
 			"zoe and bob come from a provider": func(t *testing.T) {
 				h.comes(t, "zoe")
@@ -87,7 +92,7 @@ func (h *house) vars(t *testing.T, cert string) map[string]string {
 		"admin": h.bearers["admin"], "dana": h.bearers["dana"], "erin": h.bearers["erin"], "mara": h.bearers["mara"], "olga": h.bearers["olga"],
 		"erinapp": h.erin, "erinkey": h.erinKey, "enrolling": h.session(t, "dana", session.EnrolOnly),
 		"asdana": strings.TrimPrefix(basic("dana", password), "Basic "), "wrongdana": strings.TrimPrefix(basic("dana", "wrong"), "Basic "),
-		"asadmin": strings.TrimPrefix(basic("admin", password), "Basic "),
+		"asadmin": strings.TrimPrefix(basic("admin", password), "Basic "), "asmara": strings.TrimPrefix(basic("mara", password), "Basic "),
 		"aserin":  strings.TrimPrefix(basic("erin", password), "Basic "),
 		"long":    strings.Repeat("a", 1<<20),
 		"cert":    cert, "hundred": strings.TrimSuffix(strings.Repeat(`"/rest",`, 100), ","),
