@@ -26,11 +26,13 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/domain/policy"
 	"github.com/gatehouse-project/gatehouse/internal/domain/project"
+	"github.com/gatehouse-project/gatehouse/internal/domain/repo"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
 	"github.com/gatehouse-project/gatehouse/internal/domain/token"
 	"github.com/gatehouse-project/gatehouse/internal/domain/webhook"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
+	"github.com/gatehouse-project/gatehouse/internal/git"
 	"github.com/gatehouse-project/gatehouse/internal/idp/saml"
 	"github.com/gatehouse-project/gatehouse/internal/outbound"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
@@ -80,6 +82,7 @@ type House struct {
 	Webhooks *webhook.Service
 	Keyproof *keyproof.Service
 	Keys     *sshkey.Service // SSH keys on file
+	Repos    *repo.Service   // what git keeps of them: Git
 
 	HTTPTokens *token.Accesses
 	Policies   *policy.Service
@@ -89,6 +92,7 @@ type House struct {
 	hasher  *secret.Hasher
 	metrics *metrics
 	saml    *saml.Federation
+	git     func() (*git.Repositories, error)
 	unlock  func() // gives the data directory's lock back
 }
 
@@ -280,6 +284,7 @@ func (h *House) build() {
 	h.buildSignIn()
 	h.buildProviders()
 	h.buildKeys()
+	h.buildRepos()
 	h.buildKeyproof()
 }
 

@@ -29,7 +29,7 @@ func (s *Server) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &api.Door{Handler: mux, TrustedProxies: s.Config.TrustedProxies, Log: s.Log, Now: s.Now, Observe: s.metrics.requested}, nil
+	return &api.Door{Handler: mux, TrustedProxies: s.Config.TrustedProxies, Log: s.Log, Now: s.Now, Observe: s.metrics.requested, Verbatim: s.gitOverHTTP().Verbatim}, nil
 }
 
 // owners lists who answers for which paths (design: every path has one owner).
@@ -47,7 +47,7 @@ func (s *Server) owners() ([]api.Owner, error) {
 		return nil, err
 	}
 	pages := s.signin()
-	owners := []api.Owner{dialect.Owner(), s.fortanix().Owner(), s.bitbucket().Owner(), pages.Owner(), pages.Home(), own, api.Health(func(ctx context.Context) []string { return s.ready.check(ctx) })}
+	owners := []api.Owner{dialect.Owner(), s.fortanix().Owner(), s.bitbucket().Owner(), s.gitOverHTTP().Owner(), pages.Owner(), pages.Home(), own, api.Health(func(ctx context.Context) []string { return s.ready.check(ctx) })}
 	if s.Config.MetricsOnMain() {
 		owners = append(owners, api.Owner{
 			Name: "metrics", Prefixes: []string{"/metrics"},

@@ -35,6 +35,11 @@ type metrics struct {
 	requests    *prometheus.HistogramVec
 	logins      *prometheus.CounterVec
 	hashQueue   prometheus.Histogram
+
+	gitEnded  *prometheus.CounterVec
+	gitTook   *prometheus.HistogramVec
+	gitQueued prometheus.Histogram
+	gitBytes  *prometheus.CounterVec
 }
 
 func newMetrics(version string) *metrics {
@@ -62,13 +67,18 @@ func newMetrics(version string) *metrics {
 	}
 	m.logins = counter("logins_total", "Sign-ins with a password, a secret or another method, by outcome.", "kind", "outcome")
 	m.hashQueue = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "gatehouse_hash_queue_seconds", Help: "How long password hashes waited for a free slot.", Buckets: fast})
+	slow := prometheus.ExponentialBuckets(0.01, 4, 10) // 10 ms to 44 min
+	m.gitEnded = counter("git_exchanges_total", "Exchanges with clients of git, by what was asked for and how it ended.", "service", "outcome")
+	m.gitTook = histogram("git_exchange_seconds", "How long exchanges with clients of git took.", slow, "service")
+	m.gitQueued = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "gatehouse_git_queue_seconds", Help: "How long clients of git waited for their turn.", Buckets: slow})
+	m.gitBytes = counter("git_bytes_total", "Bytes that came from clients of git, and that went to them.", "direction")
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "gatehouse_build_info", Help: "Always 1; the labels tell the version.",
 		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()},
 	})
 	build.Set(1)
 	m.registry.MustRegister(m.connections, m.handshakes, m.proofs, m.attempts, m.ended, m.deliveries, m.delivery, m.storeTime,
-		m.storeErrors, m.seals, m.sealTime, m.requests, m.logins, m.hashQueue, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		m.storeErrors, m.seals, m.sealTime, m.requests, m.logins, m.hashQueue, m.gitEnded, m.gitTook, m.gitQueued, m.gitBytes, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 

@@ -59,6 +59,9 @@ func (s *Server) listenAll(ctx context.Context) (err error) {
 		return fmt.Errorf("make first administrator: %w", err)
 	}
 	s.metrics.registry.MustRegister(newQueue(s.Webhooks.Store, s.Now))
+	if err := s.findGit(); err != nil {
+		return fmt.Errorf("open repositories: %w", err)
+	}
 	if err := s.listenHTTP(ctx); err != nil {
 		return err
 	}
@@ -231,7 +234,7 @@ func (s *Server) Run(ctx context.Context) error {
 // startLoops starts what nouns do by themselves. All nodes run all of them: work is claimed in the store.
 func (s *Server) startLoops(ctx context.Context, loops *sync.WaitGroup) {
 	for _, run := range []func(context.Context){
-		s.Webhooks.Run, s.Keyproof.Sweep, s.Tokens.Run, s.HTTPTokens.Run, s.Keys.Run, s.Keys.Sweep, s.Audit.Run, s.hear, spareCollector, s.Sessions.Sweep,
+		s.Webhooks.Run, s.Keyproof.Sweep, s.Tokens.Run, s.HTTPTokens.Run, s.Keys.Run, s.Keys.Sweep, s.Audit.Run, s.hear, spareCollector, s.maintainGit, s.Sessions.Sweep,
 		func(ctx context.Context) { s.Failures.Run(ctx, time.Minute) },
 		func(ctx context.Context) { s.Lockout.Run(ctx, time.Minute) },
 		func(ctx context.Context) { guard.SweepOnce(ctx, s.Once, s.Now, time.Minute) },

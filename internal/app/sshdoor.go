@@ -16,10 +16,10 @@ func (s *Server) sshDoor(keys []ssh.Signer) *sshd.Server {
 	limits.Handshake, limits.Auth, limits.Connection = c.SSHDoor.HandshakeTimeout, c.SSHDoor.AuthTimeout, c.SSHDoor.ConnectionTimeout
 	limits.PerAddress, limits.Total = c.SSHDoor.UnauthenticatedPerAddress, c.SSHDoor.UnauthenticatedTotal
 	limits.Confirm, limits.Channel, limits.Leave = c.SSHVerify.ConfirmTimeout, c.SSHVerify.ChannelWait, c.SSHVerify.LeaveWait
-	limits.Grace = c.ShutdownTimeout
+	limits.Grace, limits.Drain = c.ShutdownTimeout, c.Git.IdleTimeout
 	host, port := s.publicSSH()
 	return &sshd.Server{
-		Keyproof: s.Keyproof, Audit: s.Audit, HostKeys: keys, Now: s.Now, Log: s.Log, Limits: limits, PublicHost: host, PublicPort: port,
+		Keyproof: s.Keyproof, Git: s.gitOverSSH(), Audit: s.Audit, HostKeys: keys, Now: s.Now, Log: s.Log, Limits: limits, PublicHost: host, PublicPort: port,
 		Hooks: sshd.Hooks{Closed: s.metrics.sshClosed, HandshakeFailed: s.metrics.sshHandshakeFailed},
 	}
 }
