@@ -62,6 +62,9 @@ func TestDoors(t *testing.T) {
 		"two cookies, of which one is good": {"Cookie", "gatehouse=" + dana + "; gatehouse=x", "X-Gatehouse-Csrf", "1"},
 	}
 	for _, l := range h.api.Lines() {
+		if l.Public {
+			continue
+		}
 		for what, header := range closed {
 			if status, _ := codeOf(t, h, l, header...); status != http.StatusUnauthorized {
 				t.Errorf("%s %s with %s: %d", l.Method, l.Path, what, status)
@@ -100,7 +103,7 @@ func TestCookies_of_foreign_pages_change_nothing(t *testing.T) {
 			"a look-alike":     {"Cookie", cookie, "Origin", "http://localhost:8080.evil.example"},
 		} {
 			status, code := codeOf(t, h, l, header...)
-			if refused := status == http.StatusForbidden && code == "origin_required"; refused != (l.Method != "GET") {
+			if refused := status == http.StatusForbidden && code == "origin_required"; refused != (l.Method != "GET" && !l.Public) {
 				t.Errorf("%s %s with %s: %d %s", l.Method, l.Path, what, status, code)
 			}
 		}
@@ -118,6 +121,7 @@ var mustBeFresh = []string{
 	"POST /api/v1/providers", "PATCH /api/v1/providers/{provider}", "DELETE /api/v1/providers/{provider}",
 	"POST /api/v1/providers/{provider}/enable", "POST /api/v1/providers/{provider}/disable",
 	"PUT /api/v1/groups/{group}/roles/{role}", "DELETE /api/v1/groups/{group}/roles/{role}",
+	"POST /api/v1/tokens", "PATCH /api/v1/tokens/{token}", "POST /api/v1/ssh-keys", "POST /api/v1/ssh-keys/import",
 }
 
 // Rule F14: a stale session is refused on each operation that makes or changes a credential of a person, before its body is looked at, and on no other; the one
@@ -146,9 +150,12 @@ func TestStale_sessions_change_no_credential(t *testing.T) {
 func TestPaths_about_credentials_are_marked(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	words := regexp.MustCompile(`password|factor|device|codes|links|providers`)
+	words := regexp.MustCompile(`password|factor|device|codes|links|providers|/v1/tokens|ssh-keys`)
 	for _, l := range h.api.Lines() {
-		own := l.Path == "/api/v1/session/password" || strings.HasSuffix(l.Path, "/test")
+		own := l.Path == "/api/v1/session/password" || strings.HasSuffix(l.Path, "/test") || strings.HasSuffix(l.Path, "/prove") // that asks for the key itself
+		if ends := l.Method == "DELETE" || strings.HasSuffix(l.Path, "/disable") || l.Public; ends && regexp.MustCompile(`tokens|ssh-keys`).MatchString(l.Path) {
+			continue // what ends a token or a key makes no other
+		}
 		if l.Method != "GET" && words.MatchString(l.Path) && !own && !l.Fresh {
 			t.Errorf("%s %s needs no fresh proof", l.Method, l.Path)
 		}
@@ -166,12 +173,15 @@ func TestStrangers_to_everything(t *testing.T) {
 	own := []string{
 		"GET /api/v1/session", "PUT /api/v1/session/account", "POST /api/v1/session/elevate", "PUT /api/v1/session/password", "GET /api/v1/sessions", "DELETE /api/v1/sessions",
 		"GET /api/v1/sign-ins", "GET /api/v1/factors", "POST /api/v1/factors/recovery-codes", "GET /api/v1/access/explain", "GET /api/v1/accounts",
+		"GET /api/v1/tokens", "GET /api/v1/tokens/expiring", "POST /api/v1/tokens", "POST /api/v1/tokens/leaked", "GET /api/v1/ssh-keys", "POST /api/v1/ssh-keys",
+		"POST /api/v1/ssh-keys/import", "GET /api/v1/projects",
 	}
 	bodies := map[string]string{
 		"POST /api/v1/accounts": `{"name":"x"}`, "PUT /api/v1/accounts/{account}/members/{user}": `{"role":"member"}`, "POST /api/v1/accounts/{account}/groups": `{"name":"x"}`,
 		"POST /api/v1/users": `{"name":"x","email":"x@example.test"}`, "PUT /api/v1/users/{user}/password": `{"password":"another horse entirely"}`,
 		"POST /api/v1/users/{user}/devices": `{"name":"x","key_handle":"eA==","public_key":"eA==","app_id":"x"}`, "POST /api/v1/users/{user}/links": `{"provider_id":"x","subject":"x"}`,
 		"POST /api/v1/accounts/{account}/applications": `{"name":"x"}`, "PATCH /api/v1/factors/devices/{device}": `{"name":"x"}`,
+		"POST /api/v1/projects": `{"key":"X"}`, "POST /api/v1/projects/{project}/repos": `{"name":"x"}`,
 		"POST /api/v1/providers": `{"kind":"oidc","name":"x","settings":{"oidc":{"issuer":"https://x.example","client_id":"x"}}}`,
 	}
 	for _, l := range h.api.Lines() {
@@ -180,7 +190,21 @@ func TestStrangers_to_everything(t *testing.T) {
 			continue
 		}
 		body := bodies[what]
-		if body == "" {
+		for _, part := range []struct{ in, text string }{
+			{"/permissions/", `{"permission":"read"}`},
+			{"/access-keys", `{"permission":"read"}`},
+			{"/tokens", `{}`},
+		} {
+			if body == "" && strings.Contains(l.Path, part.in) {
+				body = part.text
+			}
+		}
+		switch {
+		case l.Method == "POST" && strings.HasSuffix(l.Path, "/access-keys"):
+			body = `{"text":"x","permission":"read"}`
+		case l.Method == "POST" && strings.HasSuffix(l.Path, "/tokens"):
+			body = `{"name":"x","permissions":["repo.read"]}`
+		case body == "":
 			body = "{}"
 		}
 		if w := h.call(l.Method, at(l), body, "Authorization", "Bearer "+token); w.Code != http.StatusForbidden && w.Code != http.StatusNotFound {
@@ -249,14 +273,21 @@ func TestDocument_has_every_operation(t *testing.T) {
 	page := h.call("GET", "/docs", "").Body.String()
 	for _, l := range h.api.Lines() {
 		op := doc.Paths[l.Path][strings.ToLower(l.Method)]
-		if op.Summary == "" || len(op.Tags) != 1 || op.Responses["401"] == nil || op.Responses["403"] == nil || len(op.Security) != 2 {
+		ways := 2
+		if l.Tokens {
+			ways = 3
+		}
+		if l.Public {
+			ways = 0
+		}
+		if op.Summary == "" || len(op.Tags) != 1 || (op.Responses["401"] == nil) != l.Public || (op.Responses["403"] == nil) != l.Public || len(op.Security) != ways {
 			t.Errorf("%s %s: %+v", l.Method, l.Path, op)
 		}
 		if !strings.Contains(page, `<code>`+l.Path+`</code>`) {
 			t.Errorf("the page lacks %s", l.Path)
 		}
 	}
-	for _, name := range []string{"User", "UserPage", "SessionPage", "ProviderSettings", "LDAP", "SSO", "BasicAuth", "GroupMemberPage", "Explanation", "Problem"} {
+	for _, name := range []string{"User", "UserPage", "SessionPage", "ProviderSettings", "LDAP", "SSO", "BasicAuth", "GroupMemberPage", "Explanation", "Problem", "NewToken", "SSHKeyPage", "RepoPage"} {
 		if doc.Components.Schemas[name] == nil {
 			t.Errorf("there is no schema %s", name)
 		}

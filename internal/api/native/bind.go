@@ -17,14 +17,14 @@ const (
 	maxPath = 255 // bytes of one path parameter
 )
 
-// bind reads a request into in, a pointer to a struct: fields tagged path and query from there, and the field Body, where there is one, from
-// the body. What nobody asks for is refused by name, and so is everything else that is wrong, at once. Reflection reads
+// bind reads a request to a path into in, a pointer to a struct: fields tagged path and query from there, and the field Body, where there is one, from
+// the body. What is tagged optional stays empty where the path lacks it. What nobody asks for is refused by name, and so is everything else that is wrong, at once. Reflection reads
 // the very tags that the document is made from, so the two cannot disagree.
-func bind(r *http.Request, in any) error {
+func bind(r *http.Request, path string, in any) error {
 	v := reflect.ValueOf(in).Elem()
 	q := api.Query(r)
 	asked := map[string]bool{}
-	if !bindFields(r, q, v, asked) {
+	if !bindFields(r, path, q, v, asked) {
 		return errNothing
 	}
 	var strange []string
@@ -47,16 +47,16 @@ func bind(r *http.Request, in any) error {
 }
 
 // bindFields reads path and query. It returns false where the path names what cannot be.
-func bindFields(r *http.Request, q *api.Params, v reflect.Value, asked map[string]bool) bool {
+func bindFields(r *http.Request, path string, q *api.Params, v reflect.Value, asked map[string]bool) bool {
 	for i := range v.NumField() {
 		f, at := v.Type().Field(i), v.Field(i)
 		if f.Anonymous {
-			if !bindFields(r, q, at, asked) {
+			if !bindFields(r, path, q, at, asked) {
 				return false
 			}
 			continue
 		}
-		if name := f.Tag.Get("path"); name != "" {
+		if name := f.Tag.Get("path"); name != "" && inPath(path, f) {
 			text := r.PathValue(name)
 			if text == "" || len(text) > maxPath || !utf8.ValidString(text) {
 				return false
@@ -69,6 +69,11 @@ func bindFields(r *http.Request, q *api.Params, v reflect.Value, asked map[strin
 		}
 	}
 	return true
+}
+
+// inPath reports whether a field that is tagged path is looked for in that one.
+func inPath(path string, f reflect.StructField) bool {
+	return f.Tag.Get("optional") != "true" || strings.Contains(path, "{"+f.Tag.Get("path")+"}")
 }
 
 func bindQuery(r *http.Request, q *api.Params, name string, f reflect.StructField, at reflect.Value) {

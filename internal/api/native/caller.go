@@ -2,11 +2,13 @@ package native
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/gatehouse-project/gatehouse/internal/api"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
+	"github.com/gatehouse-project/gatehouse/internal/domain/token"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
 
@@ -14,22 +16,34 @@ import (
 //
 //	the cookie of a session, where the request began at our own pages
 //	the token of a user's session as Bearer, which outweighs a cookie
+//	a personal HTTP access token as Bearer, where the operation is marked so: what is about credentials is not
 //
-// Sessions of applications open nothing here: programs have the dialects, and nothing below acts for one.
+// Sessions of applications, API keys and tokens of projects and repositories open nothing here: programs have the dialects, and nothing below acts for one.
 
-// authenticate lets an active session of a user in.
-func (a *API) authenticate(r *http.Request) (access.Caller, error) {
+// authenticate lets an active session of a user in, and where the operation takes it a personal token.
+func (a *API) authenticate(o line) func(r *http.Request) (access.Caller, error) {
+	accepts := []login.Kind{login.Session}
+	if o.tokens {
+		accepts = append(accepts, login.HTTPToken)
+	}
+	return func(r *http.Request) (access.Caller, error) { return a.caller(r, accepts) }
+}
+
+func (a *API) caller(r *http.Request, accepts []login.Kind) (access.Caller, error) {
 	p := login.Presented{
-		Kind: login.Session, Accepts: []login.Kind{login.Session}, Door: name, Address: api.Remote(r.Context()), Request: api.RequestID(r.Context()), Certificate: certificate(r),
+		Kind: login.Session, Accepts: accepts, Door: name, Address: api.Remote(r.Context()), Request: api.RequestID(r.Context()), Certificate: certificate(r),
 	}
 	var ok bool
 	if len(r.Header.Values("Authorization")) > 0 {
 		p.Secret, ok = bearer(r)
+		if token.IsAccess(p.Secret.Reveal()) {
+			p.Kind = login.HTTPToken
+		}
 	} else {
 		p.Secret, ok = a.Cookies.Read(r)
 		p.Cookie = true
 	}
-	if !ok {
+	if !ok || !slices.Contains(accepts, p.Kind) {
 		return access.Caller{}, errNoSession
 	}
 	by, err := a.Login.Authenticate(r.Context(), p)

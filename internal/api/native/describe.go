@@ -16,6 +16,7 @@ const (
 	schemaPrefix = "#/components/schemas/"
 	bearerScheme = "session"
 	cookieScheme = "cookie"
+	tokenScheme  = "token"
 )
 
 // Describe adds the operations, with their schemas, to a document. It panics where a schema or an operation would take the place of another: that is a
@@ -28,6 +29,7 @@ func (a *API) Describe(doc *huma.OpenAPI) {
 	doc.Components.SecuritySchemes[cookieScheme] = &huma.SecurityScheme{
 		Type: "apiKey", In: "cookie", Name: a.Cookies.Name(), Description: "The session of a user in a browser. What changes something must begin at a page of this server: by its Origin, by Sec-Fetch-Site, or by X-Gatehouse-Csrf: 1.",
 	}
+	doc.Components.SecuritySchemes[tokenScheme] = &huma.SecurityScheme{Type: "http", Scheme: "bearer", Description: "A personal HTTP access token, as far as its permissions go."}
 	for _, tag := range tags {
 		doc.Tags = append(doc.Tags, &huma.Tag{Name: tag.name, Description: tag.text})
 	}
@@ -87,6 +89,12 @@ func (b describer) add(o line) {
 	if o.fresh {
 		d.Description = strings.TrimSpace(d.Description + " It changes how a person signs in, so whoever asks has signed in, or was elevated, within ten minutes.")
 	}
+	if o.public {
+		d.Security = []map[string][]string{}
+	}
+	if o.tokens {
+		d.Security = append(d.Security, map[string][]string{tokenScheme: {}})
+	}
 	b.params(d, o.in)
 	if body, ok := o.in.FieldByName("Body"); ok {
 		d.RequestBody = &huma.RequestBody{Required: demands(body.Type), Content: jsonContent("application/json", b.own.Schema(body.Type, true, ""))}
@@ -120,7 +128,7 @@ func (b describer) params(d *huma.Operation, t reflect.Type) {
 			continue
 		}
 		for _, in := range []string{"path", "query"} {
-			if name := f.Tag.Get(in); name != "" {
+			if name := f.Tag.Get(in); name != "" && (in == "query" || inPath(d.Path, f)) {
 				s := huma.SchemaFromField(b.own, f, "")
 				text := s.Description
 				s.Description = ""
@@ -137,7 +145,12 @@ func (o line) id() string {
 
 // faults lists the statuses that the operation may answer with when it fails.
 func (o line) faults() []int {
-	all := []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusInternalServerError}
+	all := []int{http.StatusInternalServerError}
+	if o.public {
+		all = append(all, http.StatusTooManyRequests)
+	} else {
+		all = append(all, http.StatusUnauthorized, http.StatusForbidden)
+	}
 	if _, hasBody := o.in.FieldByName("Body"); hasBody {
 		all = append(all, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
@@ -159,6 +172,7 @@ var meanings = map[int]string{
 	http.StatusConflict:              "What is there already forbids it.",
 	http.StatusRequestEntityTooLarge: "The body is larger than 1 MiB.",
 	http.StatusUnsupportedMediaType:  "The body is declared as something other than JSON.",
+	http.StatusTooManyRequests:       "Too much came from this address; try again later.",
 	http.StatusInternalServerError:   "Our fault; instance is the id of the request.",
 }
 

@@ -4,13 +4,15 @@ package native
 type Line struct {
 	Method, Path string
 	Fresh        bool
+	Public       bool // anybody may ask
+	Tokens       bool // a personal HTTP access token may ask
 }
 
 // Lines are all operations.
 func (a *API) Lines() []Line {
 	var all []Line
 	for _, o := range a.operations() {
-		all = append(all, Line{o.method, o.path, o.fresh})
+		all = append(all, Line{o.method, o.path, o.fresh, o.public, o.tokens})
 	}
 	return all
 }

@@ -26,7 +26,9 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/domain/policy"
 	"github.com/gatehouse-project/gatehouse/internal/domain/project"
+	"github.com/gatehouse-project/gatehouse/internal/domain/repo"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
+	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
 	"github.com/gatehouse-project/gatehouse/internal/domain/token"
 	"github.com/gatehouse-project/gatehouse/internal/domain/webhook"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
@@ -120,8 +122,15 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 		Store: store.Webhooks{DB: db, Sealer: sealer}, Access: rights, Now: now, NewID: newID, Allowed: func(netip.Addr) bool { return true }, MaxPer: 10,
 	}
 	hooks.Start()
+	tokens := &token.Accesses{
+		Store: store.HTTPTokens{DB: db}, Access: rights, Reports: &guard.Failures{Store: store.Guards{DB: db}, Now: now, Threshold: 20, Window: time.Minute}, Now: now, NewID: newID,
+		FreshFor: 10 * time.Minute, MaxPerScope: 100,
+	}
+	keys := &sshkey.Service{
+		Store: store.SSHKeys{DB: db}, Access: rights, Now: now, NewID: newID, FreshFor: 10 * time.Minute, RequireProof: sshkey.ProofConsole, AccessKeys: true,
+	}
 	signIn := &login.Service{
-		Tokens:   &token.Service{Store: store.Tokens{DB: db}, Access: rights, Now: now, NewID: newID},
+		HTTPTokens: tokens, Tokens: &token.Service{Store: store.Tokens{DB: db}, Access: rights, Now: now, NewID: newID},
 		Failures: &guard.Failures{Store: store.Guards{DB: db}, Now: now, Threshold: 20, Window: time.Minute},
 		Audit:    &audit.Service{Store: store.Audit{DB: db}, Now: now, Folder: audit.NewFolder(time.Minute)},
 		Access:   rights, Users: users, Applications: apps, Sessions: sessions, Lockout: guard.NewLockout(store.Guards{DB: db}, now),
@@ -155,14 +164,22 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 		return []access.Resource{access.Account(a.Account)}, err
 	}
 	h.api = &native.API{
+		Repos: &repo.Service{Store: store.Repos{DB: db}, Access: rights, Projects: projects, Disk: disk{}, Now: now, NewID: newID}, Tokens: tokens, Keys: keys,
+		SSHHost: "gate.example.test", SSHPort: 2222,
 		Login: signIn, Sessions: sessions, Access: rights, Users: users, Accounts: accounts, Groups: groups,
 		Apps: apps, Providers: providers, Policy: signIn.Policy, Projects: projects, Webhooks: hooks, FreshFor: 10 * time.Minute, BodyWait: 10 * time.Second, Now: now,
 		Keyproof: &keyproof.Service{
 			Store: store.Keyproofs{DB: db, Webhooks: store.Webhooks{DB: db, Sealer: sealer}}, Access: rights, Projects: projects, Webhooks: hooks, Now: now, NewID: newID,
-			MaxKeys: 32, MaxHooks: 10, CommitWait: time.Second,
+			MaxKeys: 32, MaxHooks: 10, CommitWait: time.Second, Keys: keys, OnFile: store.SSHKeyProofs{DB: db}, OnFileTime: 15 * time.Minute,
 		},
 	}
 }
+
+// disk is where no repository lies: this room never opens one.
+type disk struct{}
+
+func (disk) Create(context.Context, string, string) error { return nil }
+func (disk) Remove(context.Context, string) error         { return nil }
 
 // directory is an LDAP server that answers.
 type directory struct{ login.Directory }
@@ -278,6 +295,17 @@ func (h *house) proof(t *testing.T) {
 		Timeout: time.Minute, Webhooks: []webhook.Webhook{{URL: "https://shop.example.test/hook"}},
 	})
 	must(t, err)
+}
+
+// push records a push to OPS/infra, which dana sends with one of her keys.
+func (h *house) push(t *testing.T) {
+	t.Helper()
+	by := access.Caller{Principal: access.Principal{Kind: access.User, ID: h.ids["dana"], Name: "dana"}, Address: netip.MustParseAddr("192.0.2.1"), Door: "ssh"}
+	r, err := h.api.Repos.ByPath(t.Context(), access.LocalCaller("root", h.clock.Now()), "OPS", "infra")
+	must(t, err)
+	must(t, h.api.Repos.RecordPush(t.Context(), by, r, repo.Push{
+		Refs: []repo.Ref{{Name: "refs/heads/main", Old: strings.Repeat("0", 40), New: strings.Repeat("1", 40)}}, Credential: "a-key",
+	}))
 }
 
 func (h *house) call(method, path, body string, header ...string) *httptest.ResponseRecorder {

@@ -18,6 +18,8 @@ type line struct {
 	method, path, tag, summary, text string
 	action                           access.Action
 	status                           int
+	public                           bool         // anybody may ask: there is no caller
+	tokens                           bool         // a personal HTTP access token may ask as well, as far as its permissions go
 	fresh                            bool         // makes or changes a credential of a person: it needs a fresh proof (rule F14)
 	in, out                          reflect.Type // of the request, and of the body of the answer; none where there is none
 	serve                            func(a *API, w http.ResponseWriter, r *http.Request, by access.Caller) error
@@ -36,10 +38,10 @@ func op[In, Out any](method, path string, do access.Action, summary string, answ
 	for _, m := range more {
 		m(&o)
 	}
-	status := o.status
+	status, path := o.status, path
 	o.serve = func(a *API, w http.ResponseWriter, r *http.Request, by access.Caller) error {
 		var in In
-		if err := bind(r, &in); err != nil {
+		if err := bind(r, path, &in); err != nil {
 			return err
 		}
 		out, err := answer(r.Context(), by, in)
@@ -86,6 +88,12 @@ type cookied interface {
 // fresh marks what makes or changes a credential of a person.
 func fresh(o *line) { o.fresh = true }
 
+// public marks what anybody may ask, who is nobody then.
+func public(o *line) { o.public = true }
+
+// byToken marks what a personal HTTP access token opens too: nothing about credentials.
+func byToken(o *line) { o.tokens = true }
+
 // created marks what makes something.
 func created(o *line) { o.status = http.StatusCreated }
 
@@ -123,7 +131,13 @@ func (a *API) handler(o line) http.Handler {
 		}
 		return o.serve(a, w, r, by)
 	}
-	inner := api.Adapter{Authenticate: a.authenticate, Fail: fail}.Handle(a.Cookies.Guard(h, errOrigin))
+	adapter := api.Adapter{Authenticate: a.authenticate(o), Fail: fail}
+	inner := adapter.Handle(a.Cookies.Guard(h, errOrigin))
+	if o.public {
+		inner = adapter.Open(func(w http.ResponseWriter, r *http.Request) error {
+			return o.serve(a, w, r, access.NobodyAt(api.Remote(r.Context()), name, a.Now()))
+		})
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if a.BodyWait > 0 { // set first: an unread body is waited for as well
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(a.BodyWait))

@@ -12,26 +12,98 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/page"
 )
 
-// wireProject is what API keys and proofs belong to.
+// wireProject is what repositories, API keys and proofs belong to.
 type wireProject struct {
-	ID        string    `json:"id" format:"uuid"`
-	Key       string    `json:"key"`
-	Name      string    `json:"name"`
-	CreatedAt time.Time `json:"created_at"`
-	UpdatedAt time.Time `json:"updated_at"`
+	ID          string    `json:"id" format:"uuid"`
+	Key         string    `json:"key"`
+	Name        string    `json:"name"`
+	Description string    `json:"description"`
+	Public      bool      `json:"public" doc:"Anybody may read it and its repositories."`
+	Restricted  bool      `json:"restricted" doc:"Only its administrators change its repositories' settings."`
+	Owner       *string   `json:"owner_id" format:"uuid" nullable:"true" doc:"The user whose personal project it is; null of every other."`
+	CreatedAt   time.Time `json:"created_at"`
+	UpdatedAt   time.Time `json:"updated_at"`
 }
 
 func projectOf(p project.Project) wireProject {
-	return wireProject{ID: p.ID, Key: p.Key, Name: p.Name, CreatedAt: p.Created.UTC(), UpdatedAt: p.Updated.UTC()}
+	out := wireProject{
+		ID: p.ID, Key: p.Key, Name: p.Name, Description: p.Description, Public: p.Public, Restricted: p.Restricted, CreatedAt: p.Created.UTC(), UpdatedAt: p.Updated.UTC(),
+	}
+	if p.Personal() {
+		out.Owner = &p.Owner
+	}
+	return out
 }
 
-func (a *API) listProjects(ctx context.Context, by access.Caller, in window) (wirePage[wireProject], error) {
-	w, err := in.page()
+type listProjects struct {
+	window
+	Name string `query:"name" doc:"Only those whose name begins so, in any case."`
+}
+
+func (a *API) listProjects(ctx context.Context, by access.Caller, in listProjects) (wirePage[wireProject], error) {
+	w, err := in.counted()
 	if err != nil {
 		return wirePage[wireProject]{}, err
 	}
-	p, err := a.Projects.List(ctx, by, w)
-	return pageOf(p, projectOf), err
+	p, err := a.Projects.Visible(ctx, by, in.Name, w)
+	return countedOf(p, projectOf), err
+}
+
+type createProject struct {
+	Body wireProjectDraft
+}
+
+type wireProjectDraft struct {
+	Key         string  `json:"key" maxLength:"4096" example:"OPS" doc:"It begins with a letter and never changes."`
+	Name        *string `json:"name,omitempty" maxLength:"4096" doc:"The key where it is left out."`
+	Description *string `json:"description,omitempty" maxLength:"4096"`
+	Public      bool    `json:"public,omitempty" doc:"Anybody may read it and its repositories."`
+}
+
+func (a *API) createProject(ctx context.Context, by access.Caller, in createProject) (wireProject, error) {
+	draft := project.New{Key: in.Body.Key, Public: in.Body.Public}
+	if in.Body.Name != nil {
+		draft.Name = *in.Body.Name
+	}
+	if in.Body.Description != nil {
+		draft.Description = *in.Body.Description
+	}
+	p, err := a.Projects.Create(ctx, by, draft)
+	return projectOf(p), err
+}
+
+func (a *API) showProject(ctx context.Context, by access.Caller, in place) (wireProject, error) {
+	p, err := a.project(ctx, by, in)
+	return projectOf(p), err
+}
+
+type changeProject struct {
+	place
+	Body wireProjectChange
+}
+
+type wireProjectChange struct {
+	Name        *string `json:"name,omitempty" maxLength:"4096"`
+	Description *string `json:"description,omitempty" maxLength:"4096"`
+	Public      *bool   `json:"public,omitempty" doc:"Anybody may read it and its repositories."`
+	Restricted  *bool   `json:"restricted,omitempty" doc:"Only its administrators change its repositories' settings."`
+}
+
+func (a *API) changeProject(ctx context.Context, by access.Caller, in changeProject) (wireProject, error) {
+	p, err := a.project(ctx, by, in.place)
+	if err != nil {
+		return wireProject{}, err
+	}
+	p, err = a.Projects.Update(ctx, by, p.ID, project.Change{Name: in.Body.Name, Description: in.Body.Description, Public: in.Body.Public, Restricted: in.Body.Restricted})
+	return projectOf(p), err
+}
+
+func (a *API) deleteProject(ctx context.Context, by access.Caller, in place) (none, error) {
+	p, err := a.project(ctx, by, in)
+	if err != nil {
+		return none{}, err
+	}
+	return none{}, a.Projects.Delete(ctx, by, p.ID)
 }
 
 // wireProof is a pending or ended proof that somebody holds a private key.

@@ -2,11 +2,16 @@ package native_test
 
 import (
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/base64"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"github.com/gatehouse-project/gatehouse/internal/api/apitest"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
@@ -19,6 +24,9 @@ func TestExchanges(t *testing.T) {
 		t.Helper()
 		h := newHouse(t)
 		vars := map[string]string{"shop": h.shop, "home": identity.DefaultAccount, "key": h.key, "point": base64.StdEncoding.EncodeToString(point()), "danacookie": h.cookie(t, "dana")}
+		for name := range 5 {
+			vars["key"+strconv.Itoa(name)] = newKey(t)
+		}
 		for _, who := range []string{"root", "adam", "beth", "dana"} {
 			vars["as"+who], vars[who], vars[who+"session"] = h.signIn(t, who), h.ids[who], h.ids[who+"session"]
 		}
@@ -32,8 +40,19 @@ func TestExchanges(t *testing.T) {
 			"deliveries fail":               h.fail,
 			"gina comes from a provider":    h.arrive,
 			"there is an unsupported one":   h.unsupported,
+			"dana pushes to OPS/infra":      h.push,
 		}}
 	})
+}
+
+// newKey is a fresh SSH key, without a comment.
+func newKey(t *testing.T) string {
+	t.Helper()
+	public, _, err := ed25519.GenerateKey(rand.Reader)
+	must(t, err)
+	key, err := ssh.NewPublicKey(public)
+	must(t, err)
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
 }
 
 // point is a public key on P-256, uncompressed.

@@ -10,7 +10,10 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/domain/policy"
 	"github.com/gatehouse-project/gatehouse/internal/domain/project"
+	"github.com/gatehouse-project/gatehouse/internal/domain/repo"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
+	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
+	"github.com/gatehouse-project/gatehouse/internal/domain/token"
 	"github.com/gatehouse-project/gatehouse/internal/domain/webhook"
 )
 
@@ -29,8 +32,14 @@ type API struct {
 	Providers *identity.Providers
 	Policy    *policy.Service
 	Projects  *project.Service
+	Repos     *repo.Service
+	Tokens    *token.Accesses
+	Keys      *sshkey.Service
 	Keyproof  *keyproof.Service
 	Webhooks  *webhook.Service
+
+	SSHHost string // where people reach the SSH door
+	SSHPort int
 
 	Cookies  api.Cookies
 	BodyWait time.Duration // how long a request may take to arrive; 0 is for ever
@@ -48,7 +57,11 @@ var tags = []struct{ name, text string }{
 	{"Applications", "Programs that sign in with a secret of their own, by the dialects."},
 	{"Identity providers", "Directories, OpenID Connect and SAML providers that say who people are."},
 	{"Settings", "What administrators choose about signing in while the server runs; what lies in the configuration is not here."},
-	{"Projects", "What happens to proofs of keys and to deliveries of webhooks; programs make them with an API key."},
+	{"Access tokens", "With which programs speak HTTP and git for a person, or for a project or repository. Secrets are shown once."},
+	{"SSH keys", "With which git comes over SSH: a person's keys act for that person; access keys open projects and repositories for programs."},
+	{"Projects", "What repositories, API keys and proofs belong to. Marked operations here and on repositories are opened by a personal access token too, as far as its permissions go."},
+	{"Repositories", "Git repositories: what they are called, who may what in them, and who pushed what."},
+	{"Key proofs", "What happens to proofs of keys and to deliveries of webhooks; programs make them with an API key."},
 }
 
 // operations is the table: one line for each.
@@ -136,7 +149,70 @@ func (a *API) operations() []line {
 		op("PATCH", "/api/v1/settings/basic-auth", access.BasicAuthUpdate, "Change who may send a password by HTTP Basic", a.changeBasicAuth, says("After the first change the setting basicauth.block no longer counts.")),
 	)
 	add(tags[8].name,
-		op("GET", "/api/v1/projects", access.ProjectRead, "List projects by key", a.listProjects),
+		op("GET", "/api/v1/tokens", access.TokenRead, "List one's own access tokens", a.listTokens),
+		op("POST", "/api/v1/tokens", access.TokenIssue, "Make an access token", a.createToken, fresh, created, says("For oneself alone.")),
+		op("GET", "/api/v1/tokens/expiring", access.TokenRead, "List access tokens that expire soon, the first first", a.listExpiring, says("One's own; by right everybody's.")),
+		op("POST", "/api/v1/tokens/leaked", access.Public, "Report an access token that was found", a.reportLeaked, public, says("It is revoked. Anybody may ask; the answer is the same for what is no token.")),
+		op("GET", "/api/v1/tokens/{token}", access.TokenRead, "Show an access token", a.showToken),
+		op("PATCH", "/api/v1/tokens/{token}", access.TokenUpdate, "Change an access token", a.changeToken, fresh),
+		op("DELETE", "/api/v1/tokens/{token}", access.TokenRevoke, "Revoke an access token", a.revokeToken, says("At once.")),
+		op("GET", "/api/v1/users/{user}/tokens", access.TokenRead, "List a user's access tokens", a.listTokens),
+		op("DELETE", "/api/v1/users/{user}/tokens/{token}", access.TokenRevoke, "Revoke a user's access token", a.revokeToken),
+		op("GET", "/api/v1/projects/{project}/tokens", access.TokenRead, "List the access tokens of a project", a.listTokens),
+		op("POST", "/api/v1/projects/{project}/tokens", access.TokenIssue, "Make an access token of a project", a.createToken, created, says("It acts inside the project, for nobody.")),
+		op("GET", "/api/v1/projects/{project}/tokens/{token}", access.TokenRead, "Show an access token of a project", a.showToken),
+		op("PATCH", "/api/v1/projects/{project}/tokens/{token}", access.TokenUpdate, "Change an access token of a project", a.changeToken),
+		op("DELETE", "/api/v1/projects/{project}/tokens/{token}", access.TokenRevoke, "Revoke an access token of a project", a.revokeToken),
+		op("GET", "/api/v1/projects/{project}/repos/{repo}/tokens", access.TokenRead, "List the access tokens of a repository", a.listTokens),
+		op("POST", "/api/v1/projects/{project}/repos/{repo}/tokens", access.TokenIssue, "Make an access token of a repository", a.createToken, created, says("It acts inside the repository, for nobody.")),
+		op("GET", "/api/v1/projects/{project}/repos/{repo}/tokens/{token}", access.TokenRead, "Show an access token of a repository", a.showToken),
+		op("PATCH", "/api/v1/projects/{project}/repos/{repo}/tokens/{token}", access.TokenUpdate, "Change an access token of a repository", a.changeToken),
+		op("DELETE", "/api/v1/projects/{project}/repos/{repo}/tokens/{token}", access.TokenRevoke, "Revoke an access token of a repository", a.revokeToken),
+	)
+	add(tags[9].name,
+		op("GET", "/api/v1/ssh-keys", access.SSHKeyRead, "List one's own SSH keys", a.listSSHKeys),
+		op("POST", "/api/v1/ssh-keys", access.SSHKeyAdd, "Put an SSH key on file", a.addSSHKey, fresh, created, says("Where the settings ask for a proof it waits, and opens nothing before it is proven.")),
+		op("POST", "/api/v1/ssh-keys/import", access.SSHKeyAdd, "Put the keys of an authorized_keys file on file", a.importSSHKeys, fresh, says("Line by line: one that is refused stops none behind it, so a file may be imported again.")),
+		op("GET", "/api/v1/ssh-keys/unproven", access.SSHKeyRead, "List keys that nobody has proved", a.listUnproven, says("Of all users and places.")),
+		op("DELETE", "/api/v1/ssh-keys/{key}", access.SSHKeyRemove, "Take a user's SSH key off file", a.removeSSHKey),
+		op("POST", "/api/v1/ssh-keys/{key}/prove", access.SSHKeyAdd, "Begin to prove an SSH key", a.proveSSHKey, says("For its owner: one's own key, or an access key of a place that one administers. A proof that was begun before is void.")),
+		op("POST", "/api/v1/ssh-keys/{key}/disable", access.SSHKeyDisable, "Shut an SSH key out until it is proven anew", a.disableSSHKey),
+		op("GET", "/api/v1/users/{user}/ssh-keys", access.SSHKeyRead, "List a user's SSH keys", a.listSSHKeysOf),
+		op("GET", "/api/v1/projects/{project}/access-keys", access.SSHKeyGrant, "List the access keys of a project", a.listAccessKeys),
+		op("POST", "/api/v1/projects/{project}/access-keys", access.SSHKeyGrant, "Let an SSH key open a project", a.addAccessKey, created, says("And all its repositories.")),
+		op("PATCH", "/api/v1/projects/{project}/access-keys/{key}", access.SSHKeyGrant, "Change what an access key may do in a project", a.changeAccessKey),
+		op("DELETE", "/api/v1/projects/{project}/access-keys/{key}", access.SSHKeyGrant, "Take a project away from an access key", a.removeAccessKey, says("With its last place it goes off file.")),
+		op("GET", "/api/v1/projects/{project}/repos/{repo}/access-keys", access.SSHKeyGrant, "List the access keys of a repository", a.listAccessKeys),
+		op("POST", "/api/v1/projects/{project}/repos/{repo}/access-keys", access.SSHKeyGrant, "Let an SSH key open a repository", a.addAccessKey, created),
+		op("PATCH", "/api/v1/projects/{project}/repos/{repo}/access-keys/{key}", access.SSHKeyGrant, "Change what an access key may do in a repository", a.changeAccessKey),
+		op("DELETE", "/api/v1/projects/{project}/repos/{repo}/access-keys/{key}", access.SSHKeyGrant, "Take a repository away from an access key", a.removeAccessKey, says("With its last place it goes off file.")),
+	)
+	add(tags[10].name,
+		op("GET", "/api/v1/projects", access.ProjectRead, "List the projects that one may see", a.listProjects, byToken),
+		op("POST", "/api/v1/projects", access.ProjectCreate, "Create a project", a.createProject, created, says("Whoever makes it administers it.")),
+		op("GET", "/api/v1/projects/{project}", access.ProjectRead, "Show a project", a.showProject, byToken, says("One's own personal one has the key ~NAME and is made when it is first asked for.")),
+		op("PATCH", "/api/v1/projects/{project}", access.ProjectUpdate, "Change a project", a.changeProject, byToken),
+		op("DELETE", "/api/v1/projects/{project}", access.ProjectDelete, "Delete a project that holds nothing any more", a.deleteProject, byToken),
+		op("GET", "/api/v1/projects/{project}/permissions", access.AccessGrant, "List who may what in a project", a.listPermissions, byToken),
+		op("PUT", "/api/v1/projects/{project}/permissions/users/{user}", access.AccessGrant, "Give a user a permission in a project", a.setUserPermission, says("Nobody gives more than they hold.")),
+		op("DELETE", "/api/v1/projects/{project}/permissions/users/{user}", access.AccessRevoke, "Take a user's permission in a project away", a.removeUserPermission),
+		op("PUT", "/api/v1/projects/{project}/permissions/groups/{group}", access.AccessGrant, "Give a group a permission in a project", a.setGroupPermission, says("Nobody gives more than they hold.")),
+		op("DELETE", "/api/v1/projects/{project}/permissions/groups/{group}", access.AccessRevoke, "Take a group's permission in a project away", a.removeGroupPermission),
+	)
+	add(tags[11].name,
+		op("GET", "/api/v1/projects/{project}/repos", access.RepoRead, "List those repositories of a project that one may see", a.listRepos, byToken),
+		op("POST", "/api/v1/projects/{project}/repos", access.RepoCreate, "Create a repository", a.createRepo, byToken, created),
+		op("GET", "/api/v1/projects/{project}/repos/{repo}", access.RepoRead, "Show a repository", a.showRepo, byToken),
+		op("PATCH", "/api/v1/projects/{project}/repos/{repo}", access.RepoUpdate, "Change a repository", a.changeRepo, byToken),
+		op("DELETE", "/api/v1/projects/{project}/repos/{repo}", access.RepoDelete, "Delete a repository with all that is in it", a.deleteRepo, byToken),
+		op("GET", "/api/v1/projects/{project}/repos/{repo}/pushes", access.RepoUpdate, "List the pushes to a repository, newest first", a.listPushes, byToken),
+		op("GET", "/api/v1/projects/{project}/repos/{repo}/permissions", access.AccessGrant, "List who may what in a repository, by itself", a.listPermissions, byToken),
+		op("PUT", "/api/v1/projects/{project}/repos/{repo}/permissions/users/{user}", access.AccessGrant, "Give a user a permission in a repository", a.setUserPermission, says("Nobody gives more than they hold.")),
+		op("DELETE", "/api/v1/projects/{project}/repos/{repo}/permissions/users/{user}", access.AccessRevoke, "Take a user's permission in a repository away", a.removeUserPermission),
+		op("PUT", "/api/v1/projects/{project}/repos/{repo}/permissions/groups/{group}", access.AccessGrant, "Give a group a permission in a repository", a.setGroupPermission, says("Nobody gives more than they hold.")),
+		op("DELETE", "/api/v1/projects/{project}/repos/{repo}/permissions/groups/{group}", access.AccessRevoke, "Take a group's permission in a repository away", a.removeGroupPermission),
+	)
+	add(tags[12].name,
 		op("GET", "/api/v1/projects/{project}/proofs", access.KeyproofRead, "List the proofs of a project, newest first", a.listProofs),
 		op("GET", "/api/v1/projects/{project}/deliveries", access.DeliveryRead, "List deliveries of webhooks, newest first", a.listDeliveries),
 		op("GET", "/api/v1/deliveries/{delivery}", access.DeliveryRead, "Show a delivery with its attempts", a.showDelivery),

@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -75,6 +77,22 @@ func fail(w http.ResponseWriter, r *http.Request, err error) {
 	api.WriteProblem(w, p)
 }
 
+// renamed calls a field that the domain refused as it is called here.
+func renamed(err error, was, is string) error {
+	fields := fault.FieldsOf(err)
+	if !slices.ContainsFunc(fields, func(f fault.Field) bool { return f.Path == was }) {
+		return err
+	}
+	again := fault.Wrap(fault.KindOf(err), strings.ReplaceAll(fault.Text(err), was, is), err)
+	for _, f := range fields {
+		if f.Path == was {
+			f.Path, f.Message = is, strings.ReplaceAll(f.Message, was, is)
+		}
+		again.Fields = append(again.Fields, f)
+	}
+	return again
+}
+
 // sentence begins a text with a capital letter: the domain's are parts of sentences.
 func sentence(text string) string {
 	r, size := utf8.DecodeRuneInString(text)
@@ -94,6 +112,27 @@ func (q window) page() (page.Window, error) {
 		return page.Window{}, errCursor
 	}
 	return page.Behind(string(after), q.Limit), nil
+}
+
+// counted reads the cursor of a listing whose parts are counted from its beginning.
+func (q window) counted() (page.Window, error) {
+	w, err := q.page()
+	if err != nil || w.After == "" {
+		return page.Of(0, q.Limit), err
+	}
+	offset, err := strconv.ParseInt(w.After, 10, 64)
+	if err != nil || offset < 0 {
+		return page.Window{}, errCursor
+	}
+	return page.Of(offset, q.Limit), nil
+}
+
+// countedOf is a part of such a listing.
+func countedOf[T, W any](p page.Page[T], wire func(T) W) wirePage[W] {
+	if p.HasMore() {
+		p.Next = strconv.FormatInt(p.Window.Offset+int64(len(p.Items)), 10)
+	}
+	return pageOf(p, wire)
 }
 
 // wirePage is a part of a listing.
