@@ -411,3 +411,12 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// bodyOf is what an answer says.
+func bodyOf(t *testing.T, r *http.Response) string {
+	t.Helper()
+	text, err := io.ReadAll(r.Body)
+	must(t, err)
+	must(t, r.Body.Close())
+	return strings.TrimSuffix(string(text), "\n")
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
 	"github.com/gatehouse-project/gatehouse/internal/domain/policy"
+	"github.com/gatehouse-project/gatehouse/internal/domain/token"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
 )
 
@@ -82,7 +83,8 @@ func (s *Service) cameByBasic(ctx context.Context, p Presented, who access.Calle
 	}
 }
 
-// IsHTTPToken recognises what programs use in place of a password: it is never taken for one.
+// IsHTTPToken recognises what programs use in place of a password: it is never taken for one. Without its prefix it must hold what a token holds.
 func IsHTTPToken(sent string) bool {
-	return len(sent) == len("BBDC-")+44 && strings.HasPrefix(sent, "BBDC-")
+	_, spelled := token.ParseAccess(sent)
+	return spelled || len(sent) == len("BBDC-")+44 && strings.HasPrefix(sent, "BBDC-")
 }
