@@ -59,9 +59,11 @@ func (s *Server) owners() ([]api.Owner, error) {
 
 // native is our own API.
 func (s *Server) native() *native.API {
+	host, port := s.publicSSH()
 	return &native.API{
 		Login: s.Login, Sessions: s.Sessions, Access: s.Access, Users: s.Users, Accounts: s.Accounts, Groups: s.Groups, Apps: s.Apps, Providers: s.Providers,
-		Policy: s.Policies, Projects: s.Projects, Keyproof: s.Keyproof, Webhooks: s.Webhooks, Cookies: s.cookies(), BodyWait: bodyWait, FreshFor: s.Config.Auth.Fresh, Now: s.Now,
+		Policy: s.Policies, Projects: s.Projects, Repos: s.Repos, Tokens: s.HTTPTokens, Keys: s.Keys, SSHHost: host, SSHPort: port,
+		Keyproof: s.Keyproof, Webhooks: s.Webhooks, Cookies: s.cookies(), BodyWait: bodyWait, FreshFor: s.Config.Auth.Fresh, Now: s.Now,
 	}
 }
 
@@ -79,11 +81,24 @@ func (s *Server) fortanix() *fortanix.Dialect {
 	}
 }
 
-// bitbucket is the dialect of two-step verification and of single sign-on.
+// bitbucket is the dialect of two-step verification, single sign-on, tokens, keys and repositories.
 func (s *Server) bitbucket() *bitbucket.Dialect {
 	return &bitbucket.Dialect{
-		Login: s.Login, Captcha: s.Captcha, Access: s.Access, Providers: s.Providers, Policy: s.Login.Policy, Cookies: s.cookies(), BodyWait: bodyWait,
+		Login: s.Login, Captcha: s.Captcha, Access: s.Access, Providers: s.Providers, Policy: s.Login.Policy, Users: s.Users, Groups: s.Groups, Projects: s.Projects,
+		Repos: s.Repos, Keys: s.Keys, Cookies: s.cookies(), SSH: s.sshAddress, Now: s.Now, Ready: s.ready.check, BodyWait: bodyWait,
 	}
+}
+
+// sshAddress is what callers are told of the SSH door. It is known once that door listens.
+func (s *Server) sshAddress() bitbucket.SSHDoor {
+	door := bitbucket.SSHDoor{}
+	door.Host, door.Port = s.publicSSH()
+	for _, key := range s.HostKeys {
+		if fingerprint, ok := strings.CutPrefix(key, "ssh-ed25519 "); ok {
+			door.Fingerprint = fingerprint
+		}
+	}
+	return door
 }
 
 // signin serves the steps of signing in that take a browser.
