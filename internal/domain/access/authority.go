@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"slices"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
@@ -47,7 +48,7 @@ func (a authority) Event(action string, on identity.Target) audit.Event {
 
 // Self implements identity.Authority.
 func (a authority) Self() identity.Self {
-	return identity.Self{Kind: string(a.by.Kind), ID: a.by.ID, Session: a.by.Session, Account: a.by.Account}
+	return identity.Self{Kind: string(a.by.Kind), ID: a.by.ID, Session: a.by.Session, Account: a.by.Account, Lesser: !slices.Contains(a.by.Scopes, "*")}
 }
 
 func resourceOf(on identity.Target) Resource {

@@ -135,7 +135,7 @@ func (s *Accounts) Create(ctx context.Context, by Authority, name string) (Accou
 	id, self := s.NewID(), by.Self()
 	e, err := by.AuthorizeOn(ctx, actionAccountCreate, Target{Kind: kindAccount, ID: id})
 	if err != nil {
-		if !s.UsersMake || self.Kind != kindUser || !fault.Is(err, fault.Denied) {
+		if !s.UsersMake || self.Kind != kindUser || self.Lesser || !fault.Is(err, fault.Denied) {
 			return Account{}, err
 		}
 		e = by.Event(actionAccountCreate, Target{Kind: kindAccount, ID: id})

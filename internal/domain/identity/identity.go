@@ -108,6 +108,7 @@ type Self struct {
 	ID      string
 	Session string // id of the session, where there is one
 	Account string // the account that was chosen, or that an application belongs to
+	Lesser  bool   // it came with a credential that is good for some things only: what people may do without any right is not for it (rule W6)
 }
 
 // Ending says which sessions a change ends, together with itself.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/token"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
 )
@@ -205,6 +206,18 @@ func TestIssue_judges_permissions(t *testing.T) {
 		t.Error(err)
 	}
 	if err := issue(ops, token.ProjectRead, "repo.fly"); !errors.Is(err, token.ErrUnknownPermission) || fault.FieldsOf(err)[0].Value != token.Permission("repo.fly") {
+		t.Error(err)
+	}
+}
+
+// What people may do without any right is for them, not for their tokens.
+func TestAccess_makes_no_accounts(t *testing.T) {
+	t.Parallel()
+	o := newOffice()
+	o.person("dana")
+	by := token.Access{ID: "a1", Scope: dana, UserName: "dana", Permissions: []token.Permission{token.ProjectAdmin}}.Caller()
+	accounts := &identity.Accounts{UsersMake: true, NewID: func() string { return "c1" }} // without a store: it must not get that far
+	if _, err := accounts.Create(t.Context(), o.Access.For(by), "mine"); !fault.Is(err, fault.Denied) {
 		t.Error(err)
 	}
 }

@@ -30,6 +30,7 @@ type memory struct {
 	events   []audit.Event
 	bindings map[string][]access.Binding
 	marked   [][]token.Use
+	failed   int // writes of uses, as told
 	reads    int
 	err      error
 	onRead   func() // called when a token was read and is not returned yet
@@ -484,6 +485,7 @@ func TestUsed(t *testing.T) {
 	running := func(t *testing.T, work func(t *testing.T, w *world)) *memory {
 		t.Helper()
 		w := newWorld()
+		w.OnUsedFailed = func(error) { w.store.failed++ }
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan struct{})
@@ -515,9 +517,7 @@ func TestUsed(t *testing.T) {
 		}
 	})
 	t.Run("keeps_what_could_not_be_written", func(t *testing.T) {
-		failed := 0
 		m := running(t, func(_ *testing.T, w *world) {
-			w.OnUsedFailed = func(error) { failed++ }
 			w.store.mu.Lock()
 			w.store.err = errors.New("away")
 			w.store.mu.Unlock()
@@ -528,8 +528,8 @@ func TestUsed(t *testing.T) {
 			w.store.mu.Unlock()
 			time.Sleep(time.Minute)
 		})
-		if failed != 1 || len(m.marked) != 2 || !slices.Equal(m.marked[0], m.marked[1]) {
-			t.Errorf("%d failures, %+v", failed, m.marked)
+		if m.failed != 1 || len(m.marked) != 2 || !slices.Equal(m.marked[0], m.marked[1]) {
+			t.Errorf("%d failures, %+v", m.failed, m.marked)
 		}
 	})
 }
