@@ -6,7 +6,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/base64"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,8 +23,8 @@ func TestExchanges(t *testing.T) {
 		t.Helper()
 		h := newHouse(t)
 		vars := map[string]string{"shop": h.shop, "home": identity.DefaultAccount, "key": h.key, "point": base64.StdEncoding.EncodeToString(point()), "danacookie": h.cookie(t, "dana")}
-		for name := range 5 {
-			vars["key"+strconv.Itoa(name)] = newKey(t)
+		for _, which := range []string{"first", "second", "third", "fourth", "fifth"} {
+			vars[which+"key"] = newKey(t)
 		}
 		for _, who := range []string{"root", "adam", "beth", "dana"} {
 			vars["as"+who], vars[who], vars[who+"session"] = h.signIn(t, who), h.ids[who], h.ids[who+"session"]

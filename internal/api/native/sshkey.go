@@ -90,7 +90,7 @@ type addSSHKey struct {
 type wireSSHKeyDraft struct {
 	Text       string  `json:"text" maxLength:"65536" doc:"One line, as in a .pub file, without options."`
 	Label      *string `json:"label,omitempty" maxLength:"4096" doc:"The comment of the line where it is left out."`
-	ExpiryDays *int64  `json:"expiry_days,omitempty" doc:"It opens nothing after so many days. Without it, never."`
+	ExpiryDays *int64  `json:"expiry_days,omitempty" minimum:"1" doc:"It opens nothing after so many days. Without it, never."`
 }
 
 func (d wireSSHKeyDraft) asNew() sshkey.New {
@@ -106,17 +106,14 @@ func days(n *int64) *int {
 	if n == nil {
 		return nil
 	}
-	narrow := int(max(min(*n, 1_000_000), -1))
+	narrow := int(min(*n, 1_000_000))
 	return &narrow
 }
-
-// named gives faults of keys the names that fields have here.
-func named(err error) error { return renamed(err, "expiryDays", "expiry_days") }
 
 func (a *API) addSSHKey(ctx context.Context, by access.Caller, in addSSHKey) (wireSSHKey, error) {
 	r, err := a.Keys.AddUserKey(ctx, by, by.ID, in.Body.asNew())
 	if err != nil {
-		return wireSSHKey{}, named(err)
+		return wireSSHKey{}, err
 	}
 	return sshKeyOf(r), nil
 }
@@ -238,7 +235,7 @@ type addAccessKey struct {
 type wireAccessKeyDraft struct {
 	Text       string  `json:"text" maxLength:"65536" doc:"One line, as in a .pub file, without options. A key that is an access key elsewhere opens this place too, with the label and expiry that it has."`
 	Label      *string `json:"label,omitempty" maxLength:"4096" doc:"The comment of the line where it is left out."`
-	ExpiryDays *int64  `json:"expiry_days,omitempty" doc:"It opens nothing after so many days. Without it, never."`
+	ExpiryDays *int64  `json:"expiry_days,omitempty" minimum:"1" doc:"It opens nothing after so many days. Without it, never."`
 	Permission string  `json:"permission" enum:"read,write"`
 }
 
@@ -250,7 +247,7 @@ func (a *API) addAccessKey(ctx context.Context, by access.Caller, in addAccessKe
 	draft := wireSSHKeyDraft{Text: in.Body.Text, Label: in.Body.Label, ExpiryDays: in.Body.ExpiryDays}
 	held, err := a.Keys.AddAccessKey(ctx, by, on, sshkey.Permission(in.Body.Permission), draft.asNew())
 	if err != nil {
-		return wireAccessKey{}, named(err)
+		return wireAccessKey{}, err
 	}
 	return accessKeyOf(held), nil
 }

@@ -99,7 +99,7 @@ type createToken struct {
 type wireTokenDraft struct {
 	Name        string   `json:"name" maxLength:"4096" example:"ci"`
 	Permissions []string `json:"permissions" maxItems:"16" doc:"What it is good for at most: repo.read, repo.write, repo.admin, project.read, project.write, project.admin. One on projects holds on all their repositories and is no higher than one on repositories beside it. What its owner may not do it does not do either."`
-	ExpiryDays  *int64   `json:"expiry_days,omitempty" doc:"It opens nothing after so many days. Without it, never, where the settings allow that."`
+	ExpiryDays  *int64   `json:"expiry_days,omitempty" minimum:"1" doc:"It opens nothing after so many days. Without it, never, where the settings allow that."`
 }
 
 // wireNewToken is a token that was made just now.
@@ -150,7 +150,7 @@ type changeToken struct {
 type wireTokenChange struct {
 	Name        *string   `json:"name,omitempty" maxLength:"4096"`
 	Permissions *[]string `json:"permissions,omitempty" maxItems:"16" doc:"In place of those before."`
-	ExpiryDays  *int64    `json:"expiry_days,omitempty" doc:"Counted from when it was made; its life is only shortened."`
+	ExpiryDays  *int64    `json:"expiry_days,omitempty" minimum:"1" doc:"Counted from when it was made; its life is only shortened."`
 }
 
 func (a *API) changeToken(ctx context.Context, by access.Caller, in changeToken) (wireToken, error) {

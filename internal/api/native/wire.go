@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -75,22 +74,6 @@ func fail(w http.ResponseWriter, r *http.Request, err error) {
 		p.Instance = api.RequestID(r.Context())
 	}
 	api.WriteProblem(w, p)
-}
-
-// renamed calls a field that the domain refused as it is called here.
-func renamed(err error, was, is string) error {
-	fields := fault.FieldsOf(err)
-	if !slices.ContainsFunc(fields, func(f fault.Field) bool { return f.Path == was }) {
-		return err
-	}
-	again := fault.Wrap(fault.KindOf(err), strings.ReplaceAll(fault.Text(err), was, is), err)
-	for _, f := range fields {
-		if f.Path == was {
-			f.Path, f.Message = is, strings.ReplaceAll(f.Message, was, is)
-		}
-		again.Fields = append(again.Fields, f)
-	}
-	return again
 }
 
 // sentence begins a text with a capital letter: the domain's are parts of sentences.
