@@ -1,9 +1,9 @@
 // Package bitbucket speaks the authentication API of Bitbucket Data Center, so that programs written for it sign in to Gatehouse
 // unchanged.
 //
-// Its wire was written down from the vendor's public documentation. Today this is login and two-step verification, /rest/tsv, identity
-// providers and the sign-in page, /rest/authconfig, and the policy on passwords by Basic, /rest/basicauth; the other parts of /rest answer as a
-// route does that is missing there. Where that documentation is silent or contradicts itself the
+// Its wire was written down from the vendor's public documentation: login and two-step verification, /rest/tsv, identity providers and the
+// sign-in page, /rest/authconfig, the policy on passwords by Basic, /rest/basicauth, access keys, /rest/keys, SSH keys, /rest/ssh, and more. The other
+// parts of /rest answer as a route does that is missing there. Where that documentation is silent or contradicts itself the
 // choice is ours; docs/dialects/bitbucket.md lists the choices, and the test of every operation.
 //
 // A request is judged in one order, whatever else is wrong with it: the path (404), the method (405), the credential (401, 403), where a
