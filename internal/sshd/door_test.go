@@ -205,9 +205,13 @@ func (d *door) untouched(t testing.TB, s keyproof.Session) {
 }
 
 func newED() ssh.Signer {
-	_, private, _ := ed25519.GenerateKey(rand.Reader)
-	s, _ := ssh.NewSignerFromKey(private)
+	s, _ := ssh.NewSignerFromKey(newPrivate())
 	return s
+}
+
+func newPrivate() ed25519.PrivateKey {
+	_, private, _ := ed25519.GenerateKey(rand.Reader)
+	return private
 }
 
 func newRSA(bits int) ssh.Signer {
