@@ -93,8 +93,8 @@ func (h *house) vars(t *testing.T, cert string) map[string]string {
 		"erinapp": h.erin, "erinkey": h.erinKey, "enrolling": h.session(t, "dana", session.EnrolOnly),
 		"asdana": strings.TrimPrefix(basic("dana", password), "Basic "), "wrongdana": strings.TrimPrefix(basic("dana", "wrong"), "Basic "),
 		"asadmin": strings.TrimPrefix(basic("admin", password), "Basic "), "asmara": strings.TrimPrefix(basic("mara", password), "Basic "),
-		"aserin":  strings.TrimPrefix(basic("erin", password), "Basic "),
-		"long":    strings.Repeat("a", 1<<20),
-		"cert":    cert, "hundred": strings.TrimSuffix(strings.Repeat(`"/rest",`, 100), ","),
+		"aserin": strings.TrimPrefix(basic("erin", password), "Basic "),
+		"long":   strings.Repeat("a", 1<<20),
+		"cert":   cert, "hundred": strings.TrimSuffix(strings.Repeat(`"/rest",`, 100), ","),
 	}
 }
