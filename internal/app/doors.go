@@ -59,10 +59,9 @@ func (s *Server) owners() ([]api.Owner, error) {
 
 // native is our own API.
 func (s *Server) native() *native.API {
-	host, port := s.publicSSH()
 	return &native.API{
 		Login: s.Login, Sessions: s.Sessions, Access: s.Access, Users: s.Users, Accounts: s.Accounts, Groups: s.Groups, Apps: s.Apps, Providers: s.Providers,
-		Policy: s.Policies, Projects: s.Projects, Repos: s.Repos, Tokens: s.HTTPTokens, Keys: s.Keys, SSHHost: host, SSHPort: port,
+		Policy: s.Policies, Projects: s.Projects, Repos: s.Repos, Tokens: s.HTTPTokens, Keys: s.Keys, SSH: s.publicSSH,
 		Keyproof: s.Keyproof, Webhooks: s.Webhooks, Cookies: s.cookies(), BodyWait: bodyWait, FreshFor: s.Config.Auth.Fresh, Now: s.Now,
 	}
 }

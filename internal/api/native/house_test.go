@@ -165,7 +165,7 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 	}
 	h.api = &native.API{
 		Repos: &repo.Service{Store: store.Repos{DB: db}, Access: rights, Projects: projects, Disk: disk{}, Now: now, NewID: newID}, Tokens: tokens, Keys: keys,
-		SSHHost: "gate.example.test", SSHPort: 2222,
+		SSH: func() (string, int) { return "gate.example.test", 2222 },
 		Login: signIn, Sessions: sessions, Access: rights, Users: users, Accounts: accounts, Groups: groups,
 		Apps: apps, Providers: providers, Policy: signIn.Policy, Projects: projects, Webhooks: hooks, FreshFor: 10 * time.Minute, BodyWait: 10 * time.Second, Now: now,
 		Keyproof: &keyproof.Service{

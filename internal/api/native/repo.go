@@ -29,7 +29,8 @@ type wireRepo struct {
 
 func (a *API) repoOf(r repo.Repo) wireRepo {
 	path := strings.ToLower(r.Project.Key) + "/" + r.Slug + ".git"
-	ssh := url.URL{Scheme: "ssh", User: url.User("git"), Host: net.JoinHostPort(a.SSHHost, strconv.Itoa(a.SSHPort)), Path: "/" + path}
+	host, port := a.SSH()
+	ssh := url.URL{Scheme: "ssh", User: url.User("git"), Host: net.JoinHostPort(host, strconv.Itoa(port)), Path: "/" + path}
 	return wireRepo{
 		ID: r.ID, Project: r.Project.Key, Slug: r.Slug, Name: r.Name, DefaultBranch: r.DefaultBranch, Public: r.Public, Open: r.Open(),
 		CloneHTTP: a.Cookies.PublicURL.JoinPath("scm", path).String(), CloneSSH: ssh.String(), CreatedAt: r.Created.UTC(), UpdatedAt: r.Updated.UTC(),

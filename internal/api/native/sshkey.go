@@ -190,9 +190,8 @@ func (a *API) proveSSHKey(ctx context.Context, by access.Caller, in oneKey) (wir
 	if err != nil {
 		return wireKeyProof{}, err
 	}
-	return wireKeyProof{
-		Identifier: d.Identifier, Host: a.SSHHost, Port: a.SSHPort, Command: fmt.Sprintf("ssh -p %d %s@%s", a.SSHPort, d.Identifier, a.SSHHost), ExpiresAt: moment(d.Expires),
-	}, nil
+	host, port := a.SSH()
+	return wireKeyProof{Identifier: d.Identifier, Host: host, Port: port, Command: fmt.Sprintf("ssh -p %d %s@%s", port, d.Identifier, host), ExpiresAt: moment(d.Expires)}, nil
 }
 
 // wireAccessKey is what an access key was given.

@@ -38,8 +38,7 @@ type API struct {
 	Keyproof  *keyproof.Service
 	Webhooks  *webhook.Service
 
-	SSHHost string // where people reach the SSH door
-	SSHPort int
+	SSH func() (host string, port int) // where people reach the SSH door, which may listen later than this one
 
 	Cookies  api.Cookies
 	BodyWait time.Duration // how long a request may take to arrive; 0 is for ever
