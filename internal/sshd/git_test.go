@@ -271,11 +271,14 @@ func TestGit_is_no_shell(t *testing.T) {
 		t.Error("a second session was opened")
 	}
 	for name, request := range map[string]func() error{
-		"a terminal":        func() error { return s.RequestPty("xterm", 24, 80, nil) },
-		"a subsystem":       func() error { return s.RequestSubsystem("sftp") },
-		"a variable":        func() error { return s.Setenv("LD_PRELOAD", "/tmp/x.so") },
-		"an odd protocol":   func() error { return s.Setenv("GIT_PROTOCOL", "version=2:x") },
-		"an agent":          func() error { ok, err := s.SendRequest("auth-agent-req@openssh.com", true, nil); return refusal(ok, err) },
+		"a terminal":      func() error { return s.RequestPty("xterm", 24, 80, nil) },
+		"a subsystem":     func() error { return s.RequestSubsystem("sftp") },
+		"a variable":      func() error { return s.Setenv("LD_PRELOAD", "/tmp/x.so") },
+		"an odd protocol": func() error { return s.Setenv("GIT_PROTOCOL", "version=2:x") },
+		"an agent": func() error {
+			ok, err := s.SendRequest("auth-agent-req@openssh.com", true, nil)
+			return refusal(ok, err)
+		},
 		"an X11 connection": func() error { ok, err := s.SendRequest("x11-req", true, nil); return refusal(ok, err) },
 	} {
 		if request() == nil {
