@@ -2,7 +2,8 @@
 // unchanged.
 //
 // Its wire was written down from the vendor's public documentation: login and two-step verification, /rest/tsv, identity providers and the
-// sign-in page, /rest/authconfig, the policy on passwords by Basic, /rest/basicauth, access keys, /rest/keys, SSH keys, /rest/ssh, and more. The other
+// sign-in page, /rest/authconfig, the policy on passwords by Basic, /rest/basicauth, HTTP access tokens, /rest/access-tokens, access keys, /rest/keys, SSH keys, /rest/ssh,
+// and what programs need beside them, /rest/api. The other
 // parts of /rest answer as a route does that is missing there. Where that documentation is silent or contradicts itself the
 // choice is ours; docs/dialects/bitbucket.md lists the choices, and the test of every operation.
 //

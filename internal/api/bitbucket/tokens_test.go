@@ -312,6 +312,7 @@ func TestTokens_are_refused(t *testing.T) {
 		{"permissions", `["PROJECT_ADMIN","REPO_READ","REPO_WRITE"]`, "REPO_WRITE cannot be combined with PROJECT_ADMIN."},
 		{"expiryDays", `-9223372036854775808`, "expiryDays must be positive."},
 		{"expiryDays", `9223372036854775808`, "expiryDays must be a whole number."},
+		{"expiryDays", `2147483648`, "expiryDays must be a whole number."},
 		{"expiryDays", `"soon"`, "expiryDays must be a whole number."},
 		{"expiryDays", `true`, "expiryDays must be a whole number."},
 	} {

@@ -2,6 +2,7 @@ package bitbucket
 
 import (
 	"errors"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -68,13 +69,13 @@ func readToken(r *http.Request) (token.AccessChange, error) {
 		}
 	}
 	if days := body.number("expiryDays"); days != nil {
-		n := int(max(min(*days, maxInt32), 0)) // what is not positive is refused all the same
-		in.ExpiryDays = &n
+		n := int(max(*days, 0)) // what is not positive is refused all the same
+		if in.ExpiryDays = &n; *days > math.MaxInt32 {
+			body.refuse("expiryDays", "must be a whole number")
+		}
 	}
 	return in, body.wrong()
 }
-
-const maxInt32 = 1<<31 - 1
 
 // inTokenWords says what is wrong with a token in the words of this wire.
 func (d *Dialect) inTokenWords(err error) error {
