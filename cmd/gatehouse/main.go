@@ -48,15 +48,19 @@ type commands struct {
 	Demo    demoCommand    `cmd:"" group:"Run" help:"Prove an SSH key in two minutes, on throwaway data."`
 	Migrate migrateCommand `cmd:"" group:"Run" help:"Bring the database to this program's version."`
 
-	User    userCommands    `cmd:"" group:"Manage" help:"People who can sign in."`
-	Group   groupCommands   `cmd:"" group:"Manage" help:"Sets of people who hold roles together."`
-	App     appCommands     `cmd:"" name:"app" group:"Manage" help:"Programs that sign in with a secret of their own."`
-	Session sessionCommands `cmd:"" group:"Manage" help:"Who is signed in."`
-	IDP     idpCommands     `cmd:"" name:"idp" group:"Manage" help:"Directories and identity providers where people sign in."`
-	SSO     ssoCommands     `cmd:"" name:"sso" group:"Manage" help:"What the sign-in page offers; the way back in when a provider is down."`
-	Basic   basicCommands   `cmd:"" name:"basic-auth" group:"Manage" help:"Who may still send a password by HTTP Basic."`
-	Project projectCommands `cmd:"" group:"Manage" help:"What API keys and proofs belong to."`
-	APIKey  apikeyCommands  `cmd:"" name:"apikey" group:"Manage" help:"Keys with which programs call the API."`
+	User      userCommands      `cmd:"" group:"Manage" help:"People who can sign in."`
+	Group     groupCommands     `cmd:"" group:"Manage" help:"Sets of people who hold roles together."`
+	App       appCommands       `cmd:"" name:"app" group:"Manage" help:"Programs that sign in with a secret of their own."`
+	Session   sessionCommands   `cmd:"" group:"Manage" help:"Who is signed in."`
+	IDP       idpCommands       `cmd:"" name:"idp" group:"Manage" help:"Directories and identity providers where people sign in."`
+	SSO       ssoCommands       `cmd:"" name:"sso" group:"Manage" help:"What the sign-in page offers; the way back in when a provider is down."`
+	Basic     basicCommands     `cmd:"" name:"basic-auth" group:"Manage" help:"Who may still send a password by HTTP Basic."`
+	Project   projectCommands   `cmd:"" group:"Manage" help:"What API keys and proofs belong to."`
+	Repo      repoCommands      `cmd:"" group:"Manage" help:"Git repositories, who may what in them, and who pushed what."`
+	Token     tokenCommands     `cmd:"" group:"Manage" help:"HTTP access tokens of people, projects and repositories."`
+	Key       keyCommands       `cmd:"" group:"Manage" help:"SSH keys of people."`
+	AccessKey accessKeyCommands `cmd:"" name:"access-key" group:"Manage" help:"SSH keys that open projects and repositories."`
+	APIKey    apikeyCommands    `cmd:"" name:"apikey" group:"Manage" help:"Keys with which programs call the API."`
 
 	Access  accessCommands  `cmd:"" group:"Look" help:"Who may do what, and why."`
 	Webhook webhookCommands `cmd:"" group:"Look" help:"Deliveries of events: list, look into, send again."`

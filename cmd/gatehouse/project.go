@@ -15,6 +15,10 @@ type projectCommands struct {
 	Add  projectAdd  `cmd:"" help:"Add a project."`
 	List projectList `cmd:"" help:"List projects."`
 	Set  projectSet  `cmd:"" help:"Change a project's settings."`
+
+	Grant   projectGrant   `cmd:"" help:"Give a user or group a permission in a project."`
+	Revoke  projectRevoke  `cmd:"" help:"Take a user's or group's permission in a project away."`
+	Members projectMembers `cmd:"" help:"List who may what in a project."`
 }
 
 const seeProjects = "see `gatehouse project list`"
