@@ -38,22 +38,20 @@ func (s Users) Beginning(ctx context.Context, account, folded string, w page.Win
 	return p, nil
 }
 
-// someIDs is how many ids one statement takes.
-const someIDs = 200
-
 // ByIDs implements identity.Store.
 func (s Users) ByIDs(ctx context.Context, ids []string) ([]identity.User, error) {
 	var all []identity.User
-	for chunk := range slices.Chunk(ids, someIDs) {
-		args := make([]any, len(chunk))
-		for i, id := range chunk {
-			args[i] = id
+	err := s.DB.Read(ctx, func(ctx context.Context, tx Tx) error {
+		all = nil
+		for _, id := range ids {
+			u, err := One(ctx, tx, scanUser, `SELECT `+userColumns+` FROM users u WHERE u.id = $1`, id)
+			if err == nil {
+				all = append(all, u)
+			} else if !Absent(err) {
+				return err
+			}
 		}
-		some, err := readAll(ctx, s.DB, scanUser, `SELECT `+userColumns+` FROM users u WHERE u.id IN (`+placeholders(1, len(chunk))+`)`, args...)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, some...)
-	}
-	return all, nil
+		return nil
+	})
+	return all, err
 }

@@ -63,9 +63,13 @@ func TestUsers_are_removed_with_all_that_is_theirs(t *testing.T) {
 		is(t, err, identity.ErrUnknown)
 		is(t, s.Delete(ctx, dana.ID, start, event()), identity.ErrUnknown)
 		for _, table := range []struct{ where, what string }{
-			{"role_bindings WHERE subject_id = $1", "roles"}, {"ssh_keys WHERE user_id = $1", "keys"}, {"http_tokens WHERE scope_id = $1", "personal tokens"},
-			{"sessions WHERE principal = $1 AND ended IS NULL", "sessions"}, {"factor_codes WHERE user_id = $1", "second factors"},
-			{"provider_links WHERE user_id = $1", "links"}, {"projects WHERE owner = $1", "personal projects"},
+			{"role_bindings WHERE subject_id = $1", "roles"},
+			{"ssh_keys WHERE user_id = $1", "keys"},
+			{"http_tokens WHERE scope_id = $1", "personal tokens"},
+			{"sessions WHERE principal = $1 AND ended IS NULL", "sessions"},
+			{"factor_codes WHERE user_id = $1", "second factors"},
+			{"provider_links WHERE user_id = $1", "links"},
+			{"projects WHERE owner = $1", "personal projects"},
 		} {
 			if n := storetest.Count(t, db, `SELECT COUNT(*) FROM `+table.where, dana.ID); n != 0 {
 				t.Errorf("%d %s of somebody who is gone", n, table.what)
