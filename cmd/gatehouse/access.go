@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/gatehouse-project/gatehouse/internal/app"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
@@ -18,7 +19,7 @@ type accessExplain struct {
 	Output
 	User   string `arg:"" help:"Name of the user."`
 	Action string `arg:"" help:"Such as user.create; a wrong one is answered with the list of all."`
-	Kind   string `arg:"" optional:"" default:"installation" help:"What is acted on: installation, account, user, group, application, session, project, provider, delivery (${default})."`
+	Kind   string `arg:"" optional:"" default:"installation" help:"What is acted on: installation, account, user, group, application, session, project, repo (by its id, or KEY/SLUG), provider, delivery (${default})."`
 	ID     string `arg:"" optional:"" help:"Its id."`
 }
 
@@ -27,10 +28,28 @@ type explanationJSON struct {
 	Why     []string `json:"why"`
 }
 
+// resource is what the question is about: projects and repositories go by the names that people give them as well.
+func (c *accessExplain) resource(ctx context.Context, h *app.House, by access.Caller) (access.Resource, error) {
+	if c.Kind == access.RepoKind && strings.Contains(c.ID, "/") {
+		r, err := repoAt(ctx, h, by, c.ID)
+		return r.Resource(), err
+	}
+	if c.Kind == access.ProjectKind {
+		if p, err := h.Projects.ByKey(ctx, by, c.ID); err == nil {
+			return p.Resource(), nil
+		}
+	}
+	return access.Resource{Kind: c.Kind, ID: c.ID}, nil
+}
+
 // Run asks the one decision that all doors ask.
 func (c *accessExplain) Run(ctx context.Context, p *process) error {
 	return p.withUser(ctx, "explain the rights of", c.User, func(h *app.House, by access.Caller, u identity.User) error {
-		d, err := h.Access.Explain(ctx, by, access.Subject{Kind: access.User, ID: u.ID}, access.Action(c.Action), access.Resource{Kind: c.Kind, ID: c.ID})
+		on, err := c.resource(ctx, h, by)
+		if err != nil {
+			return err
+		}
+		d, err := h.Access.Explain(ctx, by, access.Subject{Kind: access.User, ID: u.ID}, access.Action(c.Action), on)
 		if err != nil {
 			return err
 		}

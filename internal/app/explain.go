@@ -41,23 +41,35 @@ func (h *House) standing(ctx context.Context, of access.Subject) (name, shut str
 	return name, shut, nil
 }
 
-func (h *House) belongs(ctx context.Context, on access.Resource) (parents []access.Resource, err error) {
-	switch on.Kind {
-	case access.ApplicationKind:
-		a, missing := h.Apps.ForLogin(ctx, on.ID)
-		parents, err = []access.Resource{access.Account(a.Account)}, missing
-	case access.GroupKind:
-		g, missing := h.Groups.Store.ByID(ctx, on.ID)
-		parents, err = []access.Resource{access.Account(g.Account)}, missing
-	case access.SessionKind:
-		x, missing := store.Sessions{DB: h.DB}.ByID(ctx, on.ID)
-		parents, err = []access.Resource{{Kind: string(x.Principal.Kind), ID: x.Principal.ID}}, missing
-	case "delivery":
-		d, _, missing := store.Webhooks{DB: h.DB, Sealer: h.Sealer}.Delivery(ctx, on.ID)
-		parents, err = []access.Resource{access.Project(d.Project)}, missing
-	}
+func (h *House) belongs(ctx context.Context, on access.Resource) (access.Resource, error) {
+	found, err := h.found(ctx, on)
 	if fault.Is(err, fault.NotFound) { // what is not there belongs to nothing, and nobody learns that it is not
-		return nil, nil
+		return on, nil
 	}
-	return parents, err
+	return found, err
+}
+
+// found is a resource as its room gives it.
+func (h *House) found(ctx context.Context, on access.Resource) (access.Resource, error) {
+	switch on.Kind {
+	case access.ProjectKind:
+		p, err := h.Projects.Store.ByID(ctx, on.ID)
+		return p.Resource(), err
+	case access.RepoKind:
+		r, err := h.Repos.Store.ByID(ctx, on.ID)
+		return r.Resource(), err
+	case access.ApplicationKind:
+		a, err := h.Apps.ForLogin(ctx, on.ID)
+		return access.InAccount(a.Account, on.Kind, on.ID), err
+	case access.GroupKind:
+		g, err := h.Groups.Store.ByID(ctx, on.ID)
+		return access.InAccount(g.Account, on.Kind, on.ID), err
+	case access.SessionKind:
+		x, err := store.Sessions{DB: h.DB}.ByID(ctx, on.ID)
+		return access.SessionOf(access.Subject{Kind: x.Principal.Kind, ID: x.Principal.ID}, on.ID), err
+	case "delivery":
+		d, _, err := store.Webhooks{DB: h.DB, Sealer: h.Sealer}.Delivery(ctx, on.ID)
+		return access.Within(d.Project, on.Kind, on.ID), err
+	}
+	return on, nil
 }

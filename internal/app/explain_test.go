@@ -5,7 +5,10 @@ import (
 	"testing"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
+	"github.com/gatehouse-project/gatehouse/internal/domain/project"
+	"github.com/gatehouse-project/gatehouse/internal/domain/repo"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
 
@@ -46,6 +49,21 @@ func TestExplain_of_real_things(t *testing.T) {
 	ask(dana, access.ApplicationReset, access.ApplicationKind, app.ID, true, "account.administrator on account "+account.ID)
 	ask(dana, access.GroupDelete, access.GroupKind, group.ID, true, "account.administrator on account "+account.ID)
 	ask(dana, access.SessionEnd, access.SessionKind, in.Session.ID, true, "is the caller's own")
+	p, err := s.Projects.Create(ctx, root, project.New{Key: "OPS", Public: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Repos.Store.Insert(ctx, repo.Repo{ID: "r1", Project: p, Slug: "infra", Name: "infra"}, root.Event(turned.Now(), access.RepoCreate, access.Repo(p.ID, "r1"), audit.Done))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask(dana, access.RepoRead, access.RepoKind, r.ID, true, "anybody may read repo r1")
+	ask(dana, access.RepoWrite, access.RepoKind, r.ID, false, "no role on repo r1 or above")
+	if err := s.Access.Grant(ctx, root, dana, access.ProjectWriter, p.Resource()); err != nil {
+		t.Fatal(err)
+	}
+	ask(dana, access.RepoWrite, access.RepoKind, r.ID, true, "role project.write on project "+p.ID)
+	ask(dana, access.ProjectRead, access.ProjectKind, p.ID, true, "anybody may read project")
 	ask(dana, access.DeliveryRead, "delivery", "nowhere", false, "no role on delivery nowhere or above")
 	ask(dana, access.GroupDelete, access.GroupKind, "nowhere", false, "no role on group nowhere or above")
 	ask(program, access.AccountRead, access.AccountKind, account.ID, true, "the application belongs to account")

@@ -245,13 +245,14 @@ func (h *house) settle(t *testing.T) {
 }
 
 // belongs tells of groups alone what they belong to.
-func belongs(groups identity.GroupStore) func(context.Context, access.Resource) ([]access.Resource, error) {
-	return func(ctx context.Context, on access.Resource) ([]access.Resource, error) {
+func belongs(groups identity.GroupStore) func(context.Context, access.Resource) (access.Resource, error) {
+	return func(ctx context.Context, on access.Resource) (access.Resource, error) {
 		g, err := groups.ByID(ctx, on.ID)
 		if err != nil {
-			return nil, nil //nolint:nilerr // what is not there belongs to nothing
+			return on, nil //nolint:nilerr // what is not there belongs to nothing
 		}
-		return []access.Resource{access.Account(g.Account)}, nil
+		on.Parents = []access.Resource{access.Account(g.Account)}
+		return on, nil
 	}
 }
 

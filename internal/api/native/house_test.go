@@ -152,20 +152,20 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 		}
 		return u.Name, shut, err
 	}
-	rights.Belongs = func(ctx context.Context, on access.Resource) ([]access.Resource, error) {
-		if on.Kind == access.GroupKind {
+	rights.Belongs = func(ctx context.Context, on access.Resource) (access.Resource, error) {
+		switch on.Kind {
+		case access.GroupKind:
 			g, err := groups.Store.ByID(ctx, on.ID)
-			return []access.Resource{access.Account(g.Account)}, err
+			return access.InAccount(g.Account, on.Kind, on.ID), err
+		case access.ApplicationKind:
+			a, err := apps.ForLogin(ctx, on.ID)
+			return access.InAccount(a.Account, on.Kind, on.ID), err
 		}
-		if on.Kind != access.ApplicationKind {
-			return nil, nil
-		}
-		a, err := apps.ForLogin(ctx, on.ID)
-		return []access.Resource{access.Account(a.Account)}, err
+		return on, nil
 	}
 	h.api = &native.API{
 		Repos: &repo.Service{Store: store.Repos{DB: db}, Access: rights, Projects: projects, Disk: disk{}, Now: now, NewID: newID}, Tokens: tokens, Keys: keys,
-		SSH: func() (string, int) { return "gate.example.test", 2222 },
+		SSH:   func() (string, int) { return "gate.example.test", 2222 },
 		Login: signIn, Sessions: sessions, Access: rights, Users: users, Accounts: accounts, Groups: groups,
 		Apps: apps, Providers: providers, Policy: signIn.Policy, Projects: projects, Webhooks: hooks, FreshFor: 10 * time.Minute, BodyWait: 10 * time.Second, Now: now,
 		Keyproof: &keyproof.Service{

@@ -241,7 +241,7 @@ func (a *API) listSignIns(ctx context.Context, by access.Caller, in listSignIns)
 
 type explain struct {
 	Action  string `query:"action" required:"true" doc:"Such as user.create; a wrong one is answered with the list of all."`
-	Kind    string `query:"resource_kind" doc:"What is acted on: installation, account, user, group, application, session, project, provider, delivery. The installation where it is left out."`
+	Kind    string `query:"resource_kind" doc:"What is acted on: installation, account, user, group, application, session, project, repo, provider, delivery. The installation where it is left out."`
 	ID      string `query:"resource_id" doc:"Its id; none for the installation."`
 	Subject string `query:"subject_kind" enum:"user,application" doc:"A user where it is left out."`
 	Who     string `query:"subject_id" doc:"Whose rights; your own, as you are signed in now, where it is left out."`

@@ -329,8 +329,8 @@ type Service struct {
 	// Standing, where set, tells Explain what a user or an application is called, and why nobody acts as them now: "" where somebody may. It
 	// reports a NotFound fault.
 	Standing func(ctx context.Context, of Subject) (name, shut string, err error)
-	// Belongs, where set, tells Explain what a resource belongs to, nearest first; nothing for what is not there.
-	Belongs func(ctx context.Context, on Resource) ([]Resource, error)
+	// Belongs, where set, tells Explain what a resource belongs to, nearest first, and whether it is open or reserved; what is not there is returned as it is.
+	Belongs func(ctx context.Context, on Resource) (Resource, error)
 }
 
 // Decision is the answer and, step by step, why.

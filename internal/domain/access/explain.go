@@ -60,11 +60,10 @@ func (s *Service) Explain(ctx context.Context, by Caller, of Subject, do Action,
 		who.Name, shut = name, why
 	}
 	if s.Belongs != nil {
-		parents, err := s.Belongs(ctx, on)
-		if err != nil {
+		var err error
+		if on, err = s.Belongs(ctx, on); err != nil {
 			return Decision{}, err
 		}
-		on.Parents = parents
 		if of.Kind == Application && who.Account == "" {
 			who.Account = s.accountOf(ctx, of)
 		}
@@ -78,11 +77,11 @@ func (s *Service) Explain(ctx context.Context, by Caller, of Subject, do Action,
 
 // accountOf finds the account of an application; one that is gone has none.
 func (s *Service) accountOf(ctx context.Context, of Subject) string {
-	parents, err := s.Belongs(ctx, Resource{Kind: string(of.Kind), ID: of.ID})
-	if err != nil || len(parents) == 0 {
+	on, err := s.Belongs(ctx, Resource{Kind: string(of.Kind), ID: of.ID})
+	if err != nil || len(on.Parents) == 0 {
 		return ""
 	}
-	return parents[0].ID
+	return on.Parents[0].ID
 }
 
 func checkQuestion(do Action, on Resource) error {

@@ -30,11 +30,15 @@ func explainer() *access.Service {
 		}
 		return "", "", fault.New(fault.NotFound, "user not found")
 	}
-	s.Belongs = func(_ context.Context, on access.Resource) ([]access.Resource, error) {
-		if on.Kind == access.ApplicationKind && on.ID == "ci" {
-			return []access.Resource{access.Account("blue")}, nil
+	s.Belongs = func(_ context.Context, on access.Resource) (access.Resource, error) {
+		switch {
+		case on.Kind == access.ApplicationKind && on.ID == "ci":
+			on.Parents = []access.Resource{access.Account("blue")}
+		case on.Kind == access.RepoKind:
+			on = access.Repo("p1", on.ID)
+			on.Open, on.Reserved = on.ID == "open", true
 		}
-		return nil, nil
+		return on, nil
 	}
 	return s
 }
@@ -53,6 +57,8 @@ func TestExplain(t *testing.T) {
 		why     string
 	}{
 		"finds what the resource belongs to":        {adam, person("dana"), access.ApplicationReset, ci, true, "role account.administrator on account blue"},
+		"knows what anybody may read":               {adam, person("dana"), access.RepoRead, access.Resource{Kind: access.RepoKind, ID: "open"}, true, "anybody may read repo open"},
+		"knows what is reserved":                    {adam, person("dana"), access.RepoUpdate, access.Resource{Kind: access.RepoKind, ID: "shut"}, false, "settings of repo shut are reserved"},
 		"refuses what no role allows":               {adam, person("dana"), access.UserCreate, access.Installation, false, "no role on the installation or above"},
 		"says that somebody is disabled":            {adam, person("eve"), access.UserCreate, access.Installation, false, "user Eve is disabled; user Eve has scope *; role sysadmin"},
 		"answers about oneself":                     {user("dana", "*"), person("dana"), access.ApplicationRead, ci, true, "account blue"},

@@ -25,13 +25,13 @@ func (s *Service) fitsGroup(ctx context.Context, to Subject, on Resource) error 
 	if s.Belongs == nil {
 		return ErrNoGroup
 	}
-	parents, err := s.Belongs(ctx, Resource{Kind: GroupKind, ID: to.ID})
+	group, err := s.Belongs(ctx, Resource{Kind: GroupKind, ID: to.ID})
 	switch {
 	case err != nil:
 		return err
-	case len(parents) == 0:
+	case len(group.Parents) == 0:
 		return ErrNoGroup
-	case on.Kind == InstallationKind && !parents[0].is(Account(identity.DefaultAccount)):
+	case on.Kind == InstallationKind && !group.Parents[0].is(Account(identity.DefaultAccount)):
 		return fault.New(fault.Invalid, "only groups of the default account hold roles on the installation")
 	}
 	return nil
@@ -46,7 +46,7 @@ func (s *Service) MayGiveAll(ctx context.Context, by Caller, to Subject) error {
 	for _, b := range bindings {
 		on := b.Resource
 		if s.Belongs != nil {
-			if on.Parents, err = s.Belongs(ctx, on); err != nil {
+			if on, err = s.Belongs(ctx, on); err != nil {
 				return err
 			}
 		}

@@ -51,15 +51,15 @@ func group(id string, role access.Role, on access.Resource) access.Binding {
 func clubbed(c *club) *access.Service {
 	s := service(c.memory)
 	s.Store = c
-	s.Belongs = func(_ context.Context, on access.Resource) ([]access.Resource, error) {
+	s.Belongs = func(_ context.Context, on access.Resource) (access.Resource, error) {
 		switch {
 		case on.Kind != access.GroupKind || on.ID == "nobody":
-			return nil, nil
 		case on.ID == "g-a":
-			return []access.Resource{access.Account("a1")}, nil
+			on.Parents = []access.Resource{access.Account("a1")}
 		default:
-			return []access.Resource{access.Account(identity.DefaultAccount)}, nil
+			on.Parents = []access.Resource{access.Account(identity.DefaultAccount)}
 		}
+		return on, nil
 	}
 	return s
 }
