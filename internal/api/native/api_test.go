@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/api/native"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
+	"github.com/gatehouse-project/gatehouse/internal/domain/token"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
 
@@ -70,6 +71,43 @@ func TestDoors(t *testing.T) {
 				t.Errorf("%s %s with %s: %d", l.Method, l.Path, what, status)
 			}
 		}
+	}
+}
+
+// Rule W6: a personal access token opens what is marked, which is nothing about credentials, and a token of a place opens nothing.
+func TestTokens_open_what_is_marked(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ctx, root := t.Context(), access.LocalCaller("root", start)
+	dana := access.Caller{Principal: access.Principal{Kind: access.User, ID: h.ids["dana"], Name: "dana"}, At: start, Scopes: []access.Action{"*"}}
+	all := token.Draft{Name: "x", Permissions: []token.Permission{token.RepoAdmin, token.ProjectAdmin}}
+	hers, _, err := h.api.Tokens.Issue(ctx, dana, token.OfUser(dana.ID), all)
+	must(t, err)
+	places, _, err := h.api.Tokens.Issue(ctx, root, access.Project(h.pid), all)
+	must(t, err)
+	marked := 0
+	for _, l := range h.api.Lines() {
+		if l.Public {
+			continue
+		}
+		if status, _ := codeOf(t, h, l, "Authorization", "Bearer "+hers.Reveal()); (status == http.StatusUnauthorized) == l.Tokens {
+			t.Errorf("%s %s: %d", l.Method, l.Path, status)
+		}
+		if status, _ := codeOf(t, h, l, "Authorization", "Bearer "+places.Reveal()); status != http.StatusUnauthorized {
+			t.Errorf("%s %s by a token of a project: %d", l.Method, l.Path, status)
+		}
+		if status, _ := codeOf(t, h, l, "Cookie", "gatehouse="+hers.Reveal(), "X-Gatehouse-Csrf", "1"); status != http.StatusUnauthorized {
+			t.Errorf("%s %s by a token as a cookie: %d", l.Method, l.Path, status)
+		}
+		if l.Tokens {
+			marked++
+		}
+		if l.Tokens && regexp.MustCompile(`token|key|factor|session|password|users`).MatchString(l.Path) {
+			t.Errorf("%s %s is about credentials", l.Method, l.Path)
+		}
+	}
+	if marked < 10 {
+		t.Errorf("only %d are marked", marked)
 	}
 }
 
