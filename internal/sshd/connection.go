@@ -191,6 +191,8 @@ func (c *connection) end() {
 // log writes the one line about the connection: what came to nothing is worth a debug line alone.
 func (c *connection) log(took time.Duration) {
 	level, what, about := c.purpose.line()
-	c.server.Log.LogAttrs(c.ctx, level, what, append([]slog.Attr{slog.String("door", "sshd"), slog.String("address", c.from.String()),
-		slog.String("outcome", c.outcome), slog.Duration("took", took)}, about...)...)
+	c.server.Log.LogAttrs(c.ctx, level, what, append([]slog.Attr{
+		slog.String("door", "sshd"), slog.String("address", c.from.String()),
+		slog.String("outcome", c.outcome), slog.Duration("took", took),
+	}, about...)...)
 }

@@ -3,6 +3,7 @@ package bitbucket
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/api"
@@ -61,7 +62,7 @@ func (g *Git) Owner() api.Owner {
 }
 
 // Verbatim says which requests this door reads by itself.
-func (g *Git) Verbatim(r *http.Request) bool { return len(r.URL.Path) >= 5 && r.URL.Path[:5] == "/scm/" }
+func (g *Git) Verbatim(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/scm/") }
 
 // Routes are what git asks for. All of them are read by the same grammar; they stand apart for logs and metrics.
 func (g *Git) Routes() []api.Route {

@@ -61,8 +61,10 @@ func newForge(t *testing.T, change ...func(*git.Limits)) *forge {
 	for _, r := range all.Items {
 		must(t, served.Create(ctx, r.ID, ""))
 	}
-	f := &forge{house: h, git: &bitbucket.Git{Login: h.login, Repos: h.repos, Served: served, Now: h.clock.Now, Passwords: true, BodyWait: 10 * time.Second,
-		OnError: func(doing string, err error) { t.Errorf("%s: %v", doing, err) }}}
+	f := &forge{house: h, git: &bitbucket.Git{
+		Login: h.login, Repos: h.repos, Served: served, Now: h.clock.Now, Passwords: true, BodyWait: 10 * time.Second,
+		OnError: func(doing string, err error) { t.Errorf("%s: %v", doing, err) },
+	}}
 	mux, err := api.Mount(f.git.Owner())
 	must(t, err)
 	f.Handler = &api.Door{Handler: mux, Log: slog.New(slog.DiscardHandler), Now: h.clock.Now, Verbatim: f.git.Verbatim}
