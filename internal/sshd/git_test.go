@@ -118,7 +118,7 @@ func (f *forge) accessKey(t *testing.T, at access.Resource, p sshkey.Permission,
 func (f *forge) dial(t *testing.T, user string, signers ...ssh.Signer) (*ssh.Client, error) {
 	t.Helper()
 	c, err := ssh.Dial("tcp", f.addr, &ssh.ClientConfig{
-		User: user, Auth: []ssh.AuthMethod{ssh.PublicKeys(signers...)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: patience, //nolint:gosec // the door is ours
+		User: user, Auth: []ssh.AuthMethod{ssh.PublicKeys(signers...)}, HostKeyCallback: ssh.FixedHostKey(hostED().PublicKey()), HostKeyAlgorithms: []string{ssh.KeyAlgoED25519}, Timeout: patience,
 	})
 	if err == nil {
 		t.Cleanup(func() { c.Close() })
