@@ -145,6 +145,10 @@ func TestRevoke(t *testing.T) {
 	if err := s.Revoke(context.Background(), user("bob", "*"), ops, access.Admin, access.Installation); !fault.Is(err, fault.Denied) || len(c.revoked) > 0 {
 		t.Errorf("without the right: %v", err)
 	}
+	c.bindings = append(c.bindings, holding("carl", access.Admin, access.Installation))
+	if err := s.Revoke(context.Background(), user("carl", "*"), ops, access.SysAdmin, access.Installation); !fault.Is(err, fault.Denied) || len(c.revoked) > 0 {
+		t.Errorf("what he could not give: %v", err)
+	}
 	if err := s.Revoke(context.Background(), user("ana", "*"), ops, access.Admin, access.Installation); err != nil || len(c.revoked) != 1 || c.revoked[0].Subject != ops {
 		t.Errorf("%v, %+v", err, c.revoked)
 	}

@@ -49,10 +49,13 @@ func (s *Groups) AddMember(ctx context.Context, by Authority, group, user string
 	return s.Store.AddMember(ctx, group, user, s.Now(), e.With("added", user))
 }
 
-// RemoveMember takes a user out of a group, and with it what they held by it. Taking needs no weighing. It reports ErrNoGroup and ErrNotInGroup.
+// RemoveMember takes a user out of a group, and with it what they held by it. Nobody takes what they could not give. It reports ErrNoGroup and ErrNotInGroup.
 func (s *Groups) RemoveMember(ctx context.Context, by Authority, group, user string) error {
 	_, e, err := s.allowed(ctx, by, actionGroupMember, group)
 	if err != nil {
+		return err
+	}
+	if err := s.Weigh(ctx, by, group); err != nil {
 		return err
 	}
 	return s.Store.RemoveMember(ctx, group, user, e.With("removed", user))

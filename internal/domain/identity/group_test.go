@@ -137,8 +137,11 @@ func TestGroups(t *testing.T) {
 			t.Errorf("%v, %+v", err, c.in)
 		}
 		c.in = []inGroup{{"heavy", "dana", ""}}
-		if err := s.RemoveMember(ctx, everything, "heavy", "dana"); err != nil || len(c.in) != 0 {
-			t.Errorf("taking needs no weighing: %v", err)
+		if err := s.RemoveMember(ctx, everything, "heavy", "dana"); !errors.Is(err, tooMuch) || len(c.in) != 1 {
+			t.Errorf("who could not give it takes it: %v", err)
+		}
+		if err := s.Delete(ctx, everything, "heavy"); !errors.Is(err, tooMuch) {
+			t.Errorf("who could not give it takes it from all: %v", err)
 		}
 	})
 	t.Run("are_not_there_for_who_may_not_see_them", func(t *testing.T) {
