@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -261,4 +262,57 @@ func TestProviders_bound_sessions(t *testing.T) {
 	wantShut(t, fromThere, ends+2*time.Second, dana)
 	wantShut(t, began, most+2*time.Second, ann)
 	wantOpen(t, own)
+}
+
+// The day on which the providers are down: one command, while the servers run, shows the form on both within two seconds.
+func TestSSO_is_disabled_while_the_provider_is_down(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	addPeople(t, p.a, "erin")
+	admin := administrator(t, p.a)
+	acme := peers.OIDC(t, peers.OIDCOptions{Clients: clients("acme"), Redirects: []string{pairURL + "/oauth"}})
+	number := admin.configure(t, anOIDC("Acme", acme.Issuer, nil))
+	v := p.a.Visitor(t)
+	if comeBack(v, arrive(t, v, acme, number, "ann")); who(v) != "ann" {
+		t.Fatal("ann is not in")
+	}
+	admin.must(t, http.StatusOK, "PATCH", authconfig+"/sso", members{"show-login-form": false})
+	shows := func(g *gate.Gate) bool {
+		return strings.Contains(string(g.Visitor(t).Get("/login?again=1").Body), `name="password"`)
+	}
+	nodes := []*gate.Gate{p.a, p.b}
+	for _, g := range nodes {
+		gate.Eventually(t, func() error {
+			if shows(g) {
+				return errors.New("the form is shown")
+			}
+			return nil
+		})
+	}
+	acme.Process.Kill()
+	lost := p.a.Visitor(t)
+	if a := comeBack(lost, "/login/sso/"+number); a.Status == http.StatusOK || who(lost) != "" {
+		t.Fatalf("%d %s", a.Status, a.Body)
+	}
+
+	r := p.a.Command(t, "", "sso", "disable")
+	if r.Exit != 0 || !strings.Contains(r.Stderr, "the login form is shown") || !strings.Contains(r.Stderr, "Acme is disabled") || !strings.Contains(r.Stderr, "ann") {
+		t.Fatalf("%+v", r)
+	}
+	ended := time.Now()
+	for _, g := range nodes {
+		for !shows(g) {
+			if time.Since(ended) > 2*time.Second {
+				t.Fatal("no form after 2 s")
+			}
+			time.Sleep(20 * time.Millisecond) // the time between two looks
+		}
+		erin := g.Visitor(t)
+		if enterByForm(t, erin, "erin", danaPassword, ""); who(erin) != "erin" {
+			t.Error("erin does not come in by the form")
+		}
+	}
+	wantShut(t, ended, 2*time.Second, v, v.At(p.b))
+	p.a.AwaitAudited(t, "sso.update", "done", "")
+	p.a.AwaitAudited(t, "provider.update", "done", "")
 }
