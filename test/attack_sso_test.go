@@ -138,6 +138,9 @@ func TestAttack_providers_that_fail(t *testing.T) {
 				byForm(t) // also while the provider keeps us waiting
 				asked.Wait()
 				wantRefused(t, p.a, v, a, http.StatusForbidden, "login.oidc", c.reason)
+				if e := p.a.AwaitAudited(t, "login.oidc", "refused", c.reason); e.Object.Kind != "provider" {
+					t.Errorf("the record does not say which provider: %+v", e)
+				}
 				if !strings.Contains(string(a.Body), "/login?auth_fallback") {
 					t.Errorf("the page does not lead to the form: %s", a.Body)
 				}

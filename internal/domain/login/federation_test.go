@@ -891,3 +891,35 @@ func TestRecheckDue(t *testing.T) {
 		}
 	})
 }
+
+// Of several identity providers the record says at which one somebody failed: to reach it, by what it said, or by a word of it to end sessions.
+func TestRefusals_name_the_provider(t *testing.T) {
+	t.Parallel()
+	for name, try := range map[string]func(t *testing.T, p *port) error{
+		"that is away": func(t *testing.T, p *port) error {
+			p.oidc.away = true
+			_, err := p.Depart(t.Context(), 1, "/", p.at())
+			return err
+		},
+		"that sends nonsense": func(t *testing.T, p *port) error {
+			d, err := p.Depart(t.Context(), 1, "/", p.at())
+			want(t, err, nil)
+			_, err = p.Land(t.Context(), identity.OIDC, login.Return{Code: "bad code", State: d.Flow.State.Reveal()}, p.at())
+			return err
+		},
+		"that lies to a program": func(t *testing.T, p *port) error {
+			_, err := p.SignIn(t.Context(), p.vouched(login.OIDC, 1, "bad code"), login.Begin{})
+			return err
+		},
+		"that ends nothing": func(t *testing.T, p *port) error { return p.LoggedOut(t.Context(), 1, "garbage", p.at()) },
+	} {
+		p := newPort()
+		p.vouchers.all[0].Name = "Corp"
+		if err := try(t, p); err == nil {
+			t.Fatalf("%s: no error", name)
+		}
+		if e := p.events.all[len(p.events.all)-1]; e.Object.Kind != "provider" || e.Object.ID != "corp" || e.Object.Name != "Corp" || e.Actor.Name != "" {
+			t.Errorf("%s: on record is %+v", name, e)
+		}
+	}
+}

@@ -108,7 +108,7 @@ func (s *Service) Depart(ctx context.Context, number int64, target string, p Pre
 		return Departure{}, s.unsupported(ctx, p, to)
 	}
 	d, err := s.begin(ctx, to, Flow{Browser: secret.New(secret.Token(32)), Target: s.SafeTarget(target)})
-	return d, s.disclosed(ctx, p, err)
+	return d, s.disclosed(ctx, p, named(to, err))
 }
 
 // unsupported refuses, on record, a provider by which nobody can sign in yet.
