@@ -124,7 +124,7 @@ func TestAttack_providers_that_fail(t *testing.T) {
 			"over plain": {lies(t, func(i string, w http.ResponseWriter, _ *http.Request) {
 				describes(w, i, members{"token_endpoint": "http://192.0.2.1/t"})
 			}), "token endpoint must be an https URL"},
-			"out of date": {outdated(t), "the discovery document: the certificate was not accepted"},
+			"out of date": {outdated(t), "the discovery document: the certificate is out of date"},
 			"inside":      {"https://10.255.255.1", "the discovery document: target address is not allowed"},
 			"of a cloud":  {"https://169.254.169.254", "the discovery document: target address is not allowed"},
 		} {

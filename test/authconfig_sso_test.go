@@ -151,7 +151,7 @@ func TestBrowser_providers_are_configured_by_REST(t *testing.T) {
 		wantMade(t, admin, "dana", peers.SAMLDisplay, peers.SAMLMail, "agents", "basement")
 		wantMade(t, admin, "mia", "Mia Wallace", "mia@example.test", "Dancers", "Writers") // one provider does not touch the other's people
 	})
-	t.Run("whoever comes again is what the provider says by then, and no administrator", func(t *testing.T) { // rule W7
+	t.Run("whoever comes again is what the provider says by then, and no administrator", func(t *testing.T) {
 		acme.Describe(t, "mia", map[string]any{
 			"name": "Mia Vincent", "email": "mia.vincent@example.test", "preferred_username": "vincent", "groups": []string{"writers", "OPERATORS", "Runners"},
 		})
@@ -177,6 +177,16 @@ func TestBrowser_providers_are_configured_by_REST(t *testing.T) {
 		atOIDC(b, "mia")
 		wantTitle(t, b, "That sign-in did not work")
 		acme.Describe(t, "mia", map[string]any{})
+	})
+	t.Run("whoever was removed there does not come in", func(t *testing.T) {
+		basement.Describe(t, nil)
+		b := chromium.Next(t)
+		b.Goto(g.Public("/login"))
+		press(b, "Log in with Basement")
+		b.Do(`await page.fill('[name=username]', args.name); await page.fill('[name=password]', args.password); await page.click('#submit_button, button[type=submit], [type=submit]')
+			await page.waitForSelector('text=/incorrect/i')`, map[string]any{"name": peers.SAMLUser, "password": peers.SAMLPassword})
+		wantOut(t, b, g)
+		basement.Describe(t, map[string][]string{"uid": {"scully"}, "mail": {peers.SAMLMail}, "displayName": {"Dr. Scully"}, "groups": {"agents"}})
 	})
 	t.Run("disabling a provider ends the sessions that began there, and removing it too", func(t *testing.T) {
 		b := viaAcme(t)

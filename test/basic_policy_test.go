@@ -23,7 +23,7 @@ func byBasic(t *testing.T, g *gate.Gate, path, name, password string) reply {
 }
 
 // An administrator shuts Basic to people by REST, while both nodes run: below which paths and for whom it stays open is a matter of patterns, what is shut
-// looks at no password, and programs notice nothing (rule W6). That the policy holds below /rest alone unless it is told otherwise is shown by TestFortanix.
+// looks at no password, and programs notice nothing. That the policy holds below /rest alone unless it is told otherwise is shown by TestFortanix.
 func TestBasic_is_shut_by_REST(t *testing.T) {
 	t.Parallel()
 	a := gate.Start(t, gate.Options{Database: peers.Postgres(t).Database(t), Settings: quick("basicauth.scope", "all")})
