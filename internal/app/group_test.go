@@ -66,6 +66,9 @@ func TestGroups_of_real_people(t *testing.T) {
 	if err := s.Groups.RemoveMember(ctx, by, heads.ID, people["eve"]); !fault.Is(err, fault.Denied) {
 		t.Errorf("an account's administrator takes what they could not give: %v", err)
 	}
+	if err := s.Accounts.RemoveMember(ctx, by, identity.DefaultAccount, people["eve"]); !fault.Is(err, fault.Denied) {
+		t.Errorf("an account's administrator takes it with the membership: %v", err)
+	}
 	if err := s.Groups.Delete(ctx, by, heads.ID); !fault.Is(err, fault.Denied) {
 		t.Errorf("an account's administrator takes it from all: %v", err)
 	}

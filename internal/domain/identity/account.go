@@ -119,6 +119,9 @@ type Accounts struct {
 	Now       func() time.Time
 	NewID     func() string
 	UsersMake bool // every user may make an account; otherwise administrators of the installation
+
+	// Weigh returns why somebody may not take a user out of an account's groups, or nil: Groups.WeighLeaving.
+	Weigh func(ctx context.Context, by Authority, account, user string) error
 }
 
 // CheckLabel returns why an account, group or application cannot be called that, or nil: 1 to 4,096 characters in one
@@ -265,10 +268,14 @@ func (s *Accounts) SetMember(ctx context.Context, by Authority, account, user st
 	return s.Store.SetMember(ctx, Member{Account: account, User: user, Role: role, Since: s.Now()}, s.NewID(), e.With("user", user).With("role", string(role)))
 }
 
-// RemoveMember takes a user out of an account.
+// RemoveMember takes a user out of an account and of its groups. Nobody takes what they could not give: whoever manages members, and lacks what
+// one of those groups holds, is refused. It reports ErrNoMember and ErrLastAdmin.
 func (s *Accounts) RemoveMember(ctx context.Context, by Authority, account, user string) error {
 	e, err := by.AuthorizeOn(ctx, actionMember, Target{Kind: kindAccount, ID: account})
 	if err != nil {
+		return err
+	}
+	if err := s.Weigh(ctx, by, account, user); err != nil {
 		return err
 	}
 	return s.Store.RemoveMember(ctx, account, user, e.With("removed", user))

@@ -60,3 +60,20 @@ func (s *Groups) RemoveMember(ctx context.Context, by Authority, group, user str
 	}
 	return s.Store.RemoveMember(ctx, group, user, e.With("removed", user))
 }
+
+// WeighLeaving returns why somebody may not take a user out of an account, or nil: with it they leave its groups, and what they held by those.
+func (s *Groups) WeighLeaving(ctx context.Context, by Authority, account, user string) error {
+	all, err := s.Store.OfUser(ctx, user)
+	if err != nil {
+		return err
+	}
+	for _, g := range all {
+		if g.Account != account {
+			continue
+		}
+		if err := s.Weigh(ctx, by, g.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -144,6 +144,19 @@ func TestGroups(t *testing.T) {
 			t.Errorf("who could not give it takes it from all: %v", err)
 		}
 	})
+	t.Run("hold_back_who_leaves_the_account_as_who_leaves_them", func(t *testing.T) {
+		t.Parallel()
+		s, c, g := made(t)
+		c.in = []inGroup{{g.ID, "dana", ""}, {"heavy", "eve", ""}}
+		for user, want := range map[string]error{"dana": nil, "eve": tooMuch, "fred": nil} {
+			if err := s.WeighLeaving(ctx, everything, "a1", user); !errors.Is(err, want) {
+				t.Errorf("%s: %v", user, err)
+			}
+		}
+		if err := s.WeighLeaving(ctx, everything, "a2", "eve"); err != nil {
+			t.Errorf("groups of another account stay: %v", err)
+		}
+	})
 	t.Run("are_not_there_for_who_may_not_see_them", func(t *testing.T) {
 		t.Parallel()
 		s, c, g := made(t)
