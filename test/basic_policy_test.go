@@ -110,6 +110,9 @@ func TestBasic_is_shut_by_REST(t *testing.T) {
 	t.Run("but for a user who fits a pattern", func(t *testing.T) {
 		set(t, members{"allowed-paths": []string{}, "allowed-users": []string{"DAN*"}})
 		soon(t, status, "dana", http.StatusOK)
+		soon(t, auth, "dana@example.test", http.StatusForbidden) // addresses are not meant
+		set(t, members{"allowed-users": []string{"DAN*", "DAN*@*"}})
+		soon(t, status, "dana", http.StatusOK)
 		soon(t, status, "dan", http.StatusOK)
 		soon(t, auth, "dana@example.test", http.StatusOK)
 		soon(t, status, "erin", http.StatusForbidden)

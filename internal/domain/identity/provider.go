@@ -162,9 +162,9 @@ type ProviderStore interface {
 	ByHandle(ctx context.Context, handle [16]byte) (Provider, error)
 	// All lists providers by number.
 	All(ctx context.Context) ([]Provider, error)
-	// Change loads the provider, hands it to decide, stores what that returns and e, and tells all nodes, all or nothing. Sessions that began
-	// by a provider which is disabled by it end. It reports ErrNoProvider and ErrProviderTaken.
-	Change(ctx context.Context, id string, decide func(Provider) (Provider, error), e audit.Event) (Provider, error)
+	// Change loads the provider, hands it to decide, stores what that returns and the event of it, and tells all nodes, all or nothing. Sessions that
+	// began by a provider which is disabled by it end. It reports ErrNoProvider and ErrProviderTaken.
+	Change(ctx context.Context, id string, decide func(Provider) (Provider, error), event func(was, is Provider) audit.Event) (Provider, error)
 	// Delete removes the provider with its links and flows, ends the sessions that began by it, records e, tells all nodes. It reports ErrNoProvider.
 	Delete(ctx context.Context, id string, e audit.Event) error
 

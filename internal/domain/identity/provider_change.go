@@ -83,22 +83,6 @@ func (p Provider) shown() Provider {
 // Change loads the provider, hands it to decide and keeps what that returns; what identifies it stays, and its kind, unless it was a Draft. decide sees no
 // secret, and leaves the secret as it is by leaving it empty. It may run more than once. It reports ErrNoProvider and ErrProviderTaken.
 func (s *Providers) Change(ctx context.Context, by Authority, id string, decide func(Provider) (Provider, error)) (Provider, error) {
-	return s.change(ctx, by, id, "settings", decide)
-}
-
-// SetEnabled lets people come from a provider, or no longer: then the sessions that began by it end.
-func (s *Providers) SetEnabled(ctx context.Context, by Authority, id string, enabled bool) (Provider, error) {
-	what := "disabled"
-	if enabled {
-		what = "enabled"
-	}
-	return s.change(ctx, by, id, what, func(p Provider) (Provider, error) {
-		p.Enabled = enabled
-		return p, nil
-	})
-}
-
-func (s *Providers) change(ctx context.Context, by Authority, id, what string, decide func(Provider) (Provider, error)) (Provider, error) {
 	was, e, err := s.allowed(ctx, by, actionProviderUpdate, id)
 	if err != nil {
 		return Provider{}, err
@@ -106,7 +90,9 @@ func (s *Providers) change(ctx context.Context, by Authority, id, what string, d
 	e.Object.Name = was.Name
 	now := s.Now()
 	p, err := s.Store.Change(ctx, id, func(was Provider) (Provider, error) {
-		p, err := decide(was.shown())
+		given := was.shown()
+		given.Settings = given.Settings.copied()
+		p, err := decide(given)
 		if err != nil {
 			return Provider{}, err
 		}
@@ -118,8 +104,16 @@ func (s *Providers) change(ctx context.Context, by Authority, id, what string, d
 		}
 		p.ID, p.Number, p.Handle, p.Created, p.Updated = was.ID, was.Number, was.Handle, was.Created, now
 		return p, s.check(p)
-	}, e.With("changed", what))
+	}, func(was, is Provider) audit.Event { return is.changedEvent(was, e) })
 	return p.shown(), err
+}
+
+// SetEnabled lets people come from a provider, or no longer: then the sessions that began by it end.
+func (s *Providers) SetEnabled(ctx context.Context, by Authority, id string, enabled bool) (Provider, error) {
+	return s.Change(ctx, by, id, func(p Provider) (Provider, error) {
+		p.Enabled = enabled
+		return p, nil
+	})
 }
 
 // Remove removes a provider with its links, ends the sessions that began by it, and returns what it was. Users whom it made stay.

@@ -59,12 +59,12 @@ func (o *outside) ByHandle(_ context.Context, h [16]byte) (identity.Provider, er
 
 func (o *outside) All(context.Context) ([]identity.Provider, error) { return slices.Clone(o.all), nil }
 
-func (o *outside) Change(_ context.Context, id string, decide func(identity.Provider) (identity.Provider, error), e audit.Event) (identity.Provider, error) {
+func (o *outside) Change(_ context.Context, id string, decide func(identity.Provider) (identity.Provider, error), event func(was, is identity.Provider) audit.Event) (identity.Provider, error) {
 	for i, p := range o.all {
 		if p.ID == id {
 			is, err := decide(p)
 			if err == nil {
-				o.all[i], o.events = is, append(o.events, e)
+				o.all[i], o.events = is, append(o.events, event(p, is))
 			}
 			return is, err
 		}
