@@ -86,6 +86,7 @@ var (
 	ErrAccountTaken = fault.New(fault.Conflict, "an account of that name exists")
 	ErrNoMember     = fault.New(fault.NotFound, "member not found")
 	ErrLastAdmin    = fault.New(fault.Conflict, "an account keeps at least one administrator")
+	ErrKeptEnabled  = fault.New(fault.Conflict, "the default account holds the installation's administrators; it cannot be disabled")
 )
 
 // AccountStore keeps accounts and who belongs to them.
@@ -190,11 +191,15 @@ func (s *Accounts) Mine(ctx context.Context, by Authority) ([]Joined, error) {
 	}
 }
 
-// SetDisabled shuts an account and everybody in it out, ending their sessions, or lets them in again.
+// SetDisabled shuts an account and everybody in it out, ending their sessions, or lets them in again. It reports ErrNoAccount, and ErrKeptEnabled for
+// the default account: nobody would be left to enable it.
 func (s *Accounts) SetDisabled(ctx context.Context, by Authority, id string, disabled bool) error {
 	e, err := by.AuthorizeOn(ctx, actionAccountUpdate, Target{Kind: kindAccount, ID: id})
 	if err != nil {
 		return err
+	}
+	if disabled && id == DefaultAccount {
+		return ErrKeptEnabled
 	}
 	what := "enabled"
 	if disabled {
