@@ -294,6 +294,31 @@ func TestProviders_are_refused(t *testing.T) {
 	}
 }
 
+// Rule F14: whoever says who vouches for people has proved who they are not long ago; each time, or once more in the session.
+func TestProviders_are_set_up_by_who_signed_in_a_moment_ago(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, local)
+	h.provide(t, certificate(t))
+	changes := map[string]string{
+		"POST /authconfig/idps": `{"sso-type":"NONE","name":"New"}`, "PATCH /authconfig/idps/1": `{"buttonText":"x"}`, "DELETE /authconfig/idps/4": "",
+	}
+	h.clock.pass(11 * time.Minute)
+	for operation, body := range changes {
+		for _, sent := range []string{body, "{"} {
+			want(t, h.tsv("latest", operation, h.bearer("admin"), sent), 401, `{"message":"Log in again or confirm your identity to change credentials."}`)
+		}
+		want(t, h.tsv("latest", operation, h.bearer("mara"), body), 403, "")
+	}
+	for _, operation := range []string{"GET /authconfig/idps", "GET /authconfig/idps/1", "GET /authconfig/sso"} {
+		want(t, h.tsv("latest", operation, h.bearer("admin"), ""), 200, "")
+	}
+	want(t, h.tsv("latest", "PATCH /authconfig/idps/1", basic("admin", password), `{"buttonText":"by Basic"}`), 200, "")
+	want(t, h.tsv("latest", "POST /elevate-permissions/password", h.bearer("admin"), `{"password":"`+password+`"}`), 204, "")
+	for operation, body := range changes {
+		want(t, h.tsv("latest", operation, h.bearer("admin"), body), 200, "")
+	}
+}
+
 func numberIn(t *testing.T, body []byte) string {
 	t.Helper()
 	var is struct{ ID json.Number }
