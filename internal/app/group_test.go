@@ -63,6 +63,9 @@ func TestGroups_of_real_people(t *testing.T) {
 			t.Errorf("%s: %v, %v", what, yes, err)
 		}
 	}
+	if yes, err := s.Providers.Guarded(ctx, people["dana"]); err != nil || !yes {
+		t.Errorf("who administers an account is linked by a policy: %v, %v", yes, err)
+	}
 	if err := s.Groups.RemoveMember(ctx, by, heads.ID, people["eve"]); !fault.Is(err, fault.Denied) {
 		t.Errorf("an account's administrator takes what they could not give: %v", err)
 	}

@@ -49,7 +49,7 @@ var ErrOvertaken = fault.New(fault.Conflict, "another change was made at the sam
 
 // refresh makes a user what their provider says now, at every sign-in, where its JIT adds people: display name, e-mail address, and the groups of the default account,
 // which become those that the provider lists, all in one change with one event, and nothing at all where nothing is new. People whom a directory knows are left
-// alone. Whoever administers the installation keeps name and address, so that no provider gets hold of their mail; their groups follow.
+// alone. Whoever has rights over others keeps name and address, so that no provider gets hold of their mail; their groups follow.
 func (s *Providers) refresh(ctx context.Context, p Provider, v Visitor, u User) (User, error) {
 	if !p.Settings.JIT.Provision || u.Shut() {
 		return u, nil
