@@ -419,10 +419,10 @@ func (c Caller) describe() string {
 // Grant gives a subject a role on a resource. Nobody can give more than they hold.
 func (s *Service) Grant(ctx context.Context, by Caller, to Subject, role Role, on Resource) error {
 	if !role.known() {
-		return fault.Newf(fault.Invalid, "there is no role %q; the roles are %s", role, roleNames())
+		return fault.Newf(fault.Invalid, "there is no role %q; the roles there are %s", role, roleNames(on.Kind))
 	}
 	if !role.fits(on.Kind) {
-		return fault.Newf(fault.Invalid, "role %q cannot be held there; its kind of resource is another", role)
+		return fault.Newf(fault.Invalid, "role %q cannot be held there; the roles there are %s", role, roleNames(on.Kind))
 	}
 	if err := s.mayGive(ctx, by, role, on); err != nil {
 		return err
