@@ -135,10 +135,11 @@ type Visitor struct {
 	EmailVerified bool
 	Display       string
 
-	Groups   []string  // names of the groups that the provider lists, where its JIT.Groups asks for them
-	Unmapped string    // why an expression of its JIT has no value: names what is missing, repeats no value; empty: each has one
-	Session  string    // the session at the provider, under which it may end it; empty: it named none
-	Until    time.Time // when the session at the provider ends at the latest; zero: it did not say
+	Groups     []string  // names of the groups that the provider lists, where its JIT.Groups asks for them
+	GroupsSaid bool      // the provider says which groups, or that there are none; otherwise it says nothing of groups
+	Unmapped   string    // why an expression of its JIT has no value: names what is missing, repeats no value; empty: each has one
+	Session    string    // the session at the provider, under which it may end it; empty: it named none
+	Until      time.Time // when the session at the provider ends at the latest; zero: it did not say
 }
 
 // The faults of providers.
