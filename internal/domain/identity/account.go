@@ -126,9 +126,9 @@ type Accounts struct {
 }
 
 // CheckLabel returns why an account, group or application cannot be called that, or nil: 1 to 4,096 characters in one
-// line, not all of them blank.
+// line, not all of them blank, none of them unseen.
 func CheckLabel(name string) error {
-	if n := utf8.RuneCountInString(name); n < 1 || n > 4096 || !utf8.ValidString(name) || strings.TrimSpace(name) == "" || strings.ContainsAny(name, "\n\x00") {
+	if n := utf8.RuneCountInString(name); n < 1 || n > 4096 || !utf8.ValidString(name) || strings.TrimSpace(name) == "" || strings.ContainsAny(name, "\n\x00") || strings.ContainsFunc(name, unseen) {
 		return fault.Fields("a name has 1 to 4096 characters in one line", fault.Field{Path: "name", Message: "1 to 4096 characters in one line"})
 	}
 	return nil

@@ -177,6 +177,18 @@ func TestGroups(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("have_no_name_with_characters_that_nobody_sees", func(t *testing.T) {
+		t.Parallel()
+		s, _, _ := made(t)
+		for _, name := range []string{"O\u200bps", "O\u00adps", "\u202eOps", "Ops\ufeff"} {
+			if g, err := s.Create(ctx, everything, "a1", name); !fault.Is(err, fault.Invalid) {
+				t.Errorf("%q: %+v, %v", name, g, err)
+			}
+			if err := identity.CheckName(name); !fault.Is(err, fault.Invalid) {
+				t.Errorf("a user: %q: %v", name, err)
+			}
+		}
+	})
 	t.Run("are_found_under_every_spelling_of_the_name", func(t *testing.T) {
 		t.Parallel()
 		s, _, g := made(t)

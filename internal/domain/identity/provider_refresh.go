@@ -94,7 +94,7 @@ func (r *refresh) sort(names []string) {
 	r.sent = make(map[string]string)
 	for _, name := range names {
 		name = strings.TrimSpace(name)
-		if name == "" || !isLine(name, maxSentGroup) || len(Fold(name)) > maxSentFolded {
+		if name == "" || !isLine(name, maxSentGroup) || strings.ContainsFunc(name, unseen) || len(Fold(name)) > maxSentFolded {
 			r.unusable++
 			continue
 		}

@@ -88,9 +88,9 @@ func TestArrive_refreshes(t *testing.T) {
 				v.Display, v.Email, v.Groups, v.Unmapped = "x", "x@example.test", []string{"x"}, "x"
 			}, "", "The dana", "dana@example.test", true, "",
 		},
-		"groups_by_making_them":    {none, nil, func(v *identity.Visitor) { v.Groups = []string{"ops", "dev"} }, "groups", "The dana", "dana@example.test", true, "dev ops"},
-		"groups_by_joining_them":   {func(o *outside) { o.group("g1", "ops", "eve") }, nil, func(v *identity.Visitor) { v.Groups = []string{"ops"} }, "groups", "The dana", "dana@example.test", true, "ops"},
-		"groups_by_leaving_them":   {func(o *outside) { o.group("g1", "ops", "dana", "eve") }, nil, nil, "groups", "The dana", "dana@example.test", true, ""},
+		"groups_by_making_them":  {none, nil, func(v *identity.Visitor) { v.Groups = []string{"ops", "dev"} }, "groups", "The dana", "dana@example.test", true, "dev ops"},
+		"groups_by_joining_them": {func(o *outside) { o.group("g1", "ops", "eve") }, nil, func(v *identity.Visitor) { v.Groups = []string{"ops"} }, "groups", "The dana", "dana@example.test", true, "ops"},
+		"groups_by_leaving_them": {func(o *outside) { o.group("g1", "ops", "dana", "eve") }, nil, nil, "groups", "The dana", "dana@example.test", true, ""},
 		"groups_by_leaving_those_of_a_provider_alone_where_nothing_is_said": {
 			func(o *outside) {
 				o.group("g1", "ops", "dana")
@@ -115,7 +115,7 @@ func TestArrive_refreshes(t *testing.T) {
 		},
 		"no_groups_that_cannot_be_one": {
 			none, nil, func(v *identity.Visitor) {
-				v.Groups = []string{"", " \t ", "a\x00b", "a\nb", "\xff", strings.Repeat("x", 256), strings.Repeat("\ufdfa", 200)}
+				v.Groups = []string{"", " \t ", "a\x00b", "a\nb", "o\u200bps", "o\u00adps", "\u202eops", "\xff", strings.Repeat("x", 256), strings.Repeat("\ufdfa", 200)}
 			}, "", "The dana", "dana@example.test", true, "",
 		},
 		"no_administrators_groups": {

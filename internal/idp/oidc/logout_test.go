@@ -257,7 +257,9 @@ func TestArrive_says_what_is_provisioned(t *testing.T) {
 	t.Parallel()
 	ann := identity.Visitor{Subject: "ann-1", Name: "ann", Email: "ann@example.test", EmailVerified: true}
 	with := func(change func(*identity.Visitor)) identity.Visitor { v := ann; change(&v); return v }
-	groups := func(names ...string) identity.Visitor { return with(func(v *identity.Visitor) { v.Groups, v.GroupsSaid = names, true }) }
+	groups := func(names ...string) identity.Visitor {
+		return with(func(v *identity.Visitor) { v.Groups, v.GroupsSaid = names, true })
+	}
 	claim := func(name string, value any) func(*evil) {
 		return func(e *evil) { e.claims = func(c map[string]any) { c[name] = value } }
 	}

@@ -339,10 +339,14 @@ func TestArrive_says_who_came(t *testing.T) {
 		})},
 		{"with groups", `<saml:AttributeStatement>`, `<saml:AttributeStatement>` + groups, func(s *identity.ProviderSettings) {
 			s.JIT = identity.JIT{Provision: true, Groups: "groups"}
-		}, with(func(v *identity.Visitor) { v.Groups, v.GroupsSaid = []string{"agents", "basement", "third floor"}, true })},
+		}, with(func(v *identity.Visitor) {
+			v.Groups, v.GroupsSaid = []string{"agents", "basement", "third floor"}, true
+		})},
 		{"with groups by a friendly name", `<saml:AttributeStatement>`, `<saml:AttributeStatement>` + strings.ReplaceAll(groups, ` Name="groups"`, ` Name="urn:x" FriendlyName="groups"`), func(s *identity.ProviderSettings) {
 			s.JIT = identity.JIT{Provision: true, Groups: "groups"}
-		}, with(func(v *identity.Visitor) { v.Groups, v.GroupsSaid = []string{"agents", "basement", "third floor"}, true })},
+		}, with(func(v *identity.Visitor) {
+			v.Groups, v.GroupsSaid = []string{"agents", "basement", "third floor"}, true
+		})},
 		{"with groups by the name where another has it for a friendly one", `<saml:AttributeStatement>`, `<saml:AttributeStatement>` + strings.Replace(groups, ` Name="groups"`, ` Name="urn:x" FriendlyName="groups"`, 1), func(s *identity.ProviderSettings) {
 			s.JIT = identity.JIT{Provision: true, Groups: "groups"}
 		}, with(func(v *identity.Visitor) { v.Groups, v.GroupsSaid = []string{"third floor"}, true })},
