@@ -459,6 +459,21 @@ func (h *house) byNumber(t *testing.T, number int64) identity.Provider {
 	return p
 }
 
+// What a note beside the settings says is no secret.
+func TestDrafts_need_a_secret_that_is_kept(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, local)
+	by := h.login.Access.For(access.LocalCaller("root", h.clock.Now()))
+	_, err := h.provided.Add(t.Context(), by, identity.NewProvider{
+		Kind: identity.Draft, Name: "Later", Disabled: true, Settings: identity.ProviderSettings{Extra: map[string]string{"client-secret": "given"}},
+	})
+	must(t, err)
+	const become = `{"sso-type":"OIDC","issuer-url":"https://op.example.test","client-id":"gate"}`
+	want(t, h.tsv("latest", "PATCH /authconfig/idps/1", h.bearer("admin"), become), 400, `{"message":"client-secret is required for OIDC."}`)
+	want(t, h.tsv("latest", "PATCH /authconfig/idps/1", h.bearer("admin"), `{"client-secret":"s"}`), 200, "")
+	want(t, h.tsv("latest", "PATCH /authconfig/idps/1", h.bearer("admin"), become), 200, "")
+}
+
 // A draft takes anything, and becomes a provider once it has what one needs. Crowd is kept, and nobody comes from it.
 func TestDrafts_become_providers(t *testing.T) {
 	t.Parallel()

@@ -33,16 +33,17 @@ const (
 
 // Provider is an outside party that says who people are.
 type Provider struct {
-	ID       string
-	Number   int64    // for wires that know it by an integer; never given twice
-	Handle   [16]byte // for wires that know it by 16 random bytes
-	Kind     ProviderKind
-	Name     string // unique, compared folded
-	Enabled  bool
-	Settings ProviderSettings
-	Secret   secret.String // client secret, or the password of LDAP's service account; sealed at rest, never shown
-	Created  time.Time
-	Updated  time.Time
+	ID        string
+	Number    int64    // for wires that know it by an integer; never given twice
+	Handle    [16]byte // for wires that know it by 16 random bytes
+	Kind      ProviderKind
+	Name      string // unique, compared folded
+	Enabled   bool
+	Settings  ProviderSettings
+	Secret    secret.String // client secret, or the password of LDAP's service account; sealed at rest, never shown
+	HasSecret bool          // it has one, where Secret is not shown
+	Created   time.Time
+	Updated   time.Time
 }
 
 // ProviderSettings is everything about a provider that may be shown. Members of other kinds are empty.

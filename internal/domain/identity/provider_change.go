@@ -76,6 +76,7 @@ func (s *Providers) Add(ctx context.Context, by Authority, in NewProvider) (Prov
 
 // shown is a provider without its secret: that is written, and never read again.
 func (p Provider) shown() Provider {
+	p.HasSecret = !p.Secret.Empty()
 	p.Secret = secret.String{}
 	return p
 }
