@@ -60,7 +60,7 @@ type NewProvider struct {
 
 // Add makes a provider.
 func (s *Providers) Add(ctx context.Context, by Authority, in NewProvider) (Provider, error) {
-	id, now := s.NewID(), s.Now()
+	id, now := s.NewID(), s.now()
 	e, err := by.AuthorizeOn(ctx, actionProviderCreate, Target{Kind: kindProvider, ID: id})
 	if err != nil {
 		return Provider{}, err
@@ -73,6 +73,9 @@ func (s *Providers) Add(ctx context.Context, by Authority, in NewProvider) (Prov
 	p, err = s.Store.Insert(ctx, p, e.With("kind", string(p.Kind)))
 	return p.shown(), err
 }
+
+// now is the time as it is kept: in microseconds, so that a provider is shown at once as it is later.
+func (s *Providers) now() time.Time { return s.Now().Truncate(time.Microsecond) }
 
 // shown is a provider without its secret: that is written, and never read again.
 func (p Provider) shown() Provider {
@@ -89,7 +92,7 @@ func (s *Providers) Change(ctx context.Context, by Authority, id string, decide 
 		return Provider{}, err
 	}
 	e.Object.Name = was.Name
-	now := s.Now()
+	now := s.now()
 	p, err := s.Store.Change(ctx, id, func(was Provider) (Provider, error) {
 		given := was.shown()
 		given.Settings = given.Settings.copied()

@@ -510,3 +510,18 @@ func TestProviders(t *testing.T) {
 		t.Errorf("%+v, %v", gone, err)
 	}
 }
+
+// A change answers with the time that is kept, which later reads show again.
+func TestProviders_keep_microseconds(t *testing.T) {
+	t.Parallel()
+	s, _ := newProviders()
+	s.Now = func() time.Time { return start.Add(1234567 * time.Nanosecond) }
+	p, err := s.Add(t.Context(), providing, identity.NewProvider{Kind: identity.Draft, Name: "Later", Disabled: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed, err := s.Change(t.Context(), providing, p.ID, func(p identity.Provider) (identity.Provider, error) { return p, nil })
+	if want := start.Add(1234 * time.Microsecond); err != nil || !p.Created.Equal(want) || !p.Updated.Equal(want) || !changed.Updated.Equal(want) {
+		t.Errorf("%v, %v, %v, %v", p.Created, p.Updated, changed.Updated, err)
+	}
+}
