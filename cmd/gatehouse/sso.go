@@ -140,7 +140,9 @@ func (c *ssoSet) warn(ctx context.Context, p *process, h *app.House, by access.C
 	if err != nil {
 		return failed("list identity providers", err, trySSO)
 	}
-	all = slices.DeleteFunc(all, func(one identity.Provider) bool { return !one.Enabled || !vouches(one) || one.Settings.Unsupported != "" })
+	all = slices.DeleteFunc(all, func(one identity.Provider) bool {
+		return !one.Enabled || !vouches(one) || one.Settings.Unsupported != ""
+	})
 	ctx, cancel := context.WithTimeout(ctx, trialWait)
 	defer cancel()
 	works := func(one identity.Provider) bool {
@@ -148,7 +150,7 @@ func (c *ssoSet) warn(ctx context.Context, p *process, h *app.House, by access.C
 		return err == nil && !slices.ContainsFunc(steps, func(step login.Step) bool { return !step.OK })
 	}
 	if len(all) > 0 && !slices.ContainsFunc(all, works) {
-		p.note("warning: no OpenID Connect or SAML provider passes its test now, so perhaps nobody can sign in by the page; `gatehouse idp test %s` says why, `gatehouse sso set --login-form on` shows the form again", strconv.Quote(all[0].Name))
+		p.note("warning: no OpenID Connect or SAML provider passes its test now, so perhaps nobody can sign in by the page; `gatehouse idp test %s` says why, `gatehouse sso set --login-form on` shows the form again (the test needs the settings of the server, public_url above all: by --config or the environment)", strconv.Quote(all[0].Name))
 	}
 	return nil
 }
