@@ -18,8 +18,10 @@ func TestProviders_record_what_changed(t *testing.T) {
 		change func(p *identity.Provider)
 		want   detail
 	}{
-		"the_issuer_with_its_address": {func(p *identity.Provider) { p.Settings.OIDC.Issuer = "https://evil.test" },
-			detail{"changed": "oidc.issuer", "oidc.issuer": "https://evil.test"}},
+		"the_issuer_with_its_address": {
+			func(p *identity.Provider) { p.Settings.OIDC.Issuer = "https://evil.test" },
+			detail{"changed": "oidc.issuer", "oidc.issuer": "https://evil.test"},
+		},
 		"endpoints_with_their_addresses": {func(p *identity.Provider) {
 			p.Settings.OIDC.NoDiscovery, p.Settings.OIDC.TokenURL = true, "https://evil.test/token"
 		}, detail{"changed": "oidc.no_discovery, oidc.token_url", "oidc.token_url": "https://evil.test/token"}},
@@ -28,13 +30,19 @@ func TestProviders_record_what_changed(t *testing.T) {
 			p.Settings.OIDC.AuthURL, p.Settings.OIDC.TokenURL = "https://id.test/?key=hidden", "https://hidden@id.test/"
 		}, detail{"changed": "oidc.auth_url, oidc.token_url"}},
 		"a_long_address_by_its_name_alone": {func(p *identity.Provider) { p.Settings.OIDC.AuthURL = "https://id.test/" + strings.Repeat("x", 256) }, detail{"changed": "oidc.auth_url"}},
-		"who_is_added_and_linked": {func(p *identity.Provider) { p.Settings.Link, p.Settings.JIT.Provision = identity.LinkByEmail, true },
-			detail{"changed": "jit.provision, link"}},
+		"who_is_added_and_linked": {
+			func(p *identity.Provider) { p.Settings.Link, p.Settings.JIT.Provision = identity.LinkByEmail, true },
+			detail{"changed": "jit.provision, link"},
+		},
 		"the_secret_without_it": {func(p *identity.Provider) { p.Secret = secret.New("hidden") }, detail{"changed": "secret"}},
-		"what_a_wire_keeps_by_one_name": {func(p *identity.Provider) { p.Settings.Extra = map[string]string{"note": "hidden"} },
-			detail{"changed": "extra"}},
-		"the_name_and_whether_people_come": {func(p *identity.Provider) { p.Name, p.Enabled = "Other", false },
-			detail{"changed": "name, disabled", "name": "Other"}},
+		"what_a_wire_keeps_by_one_name": {
+			func(p *identity.Provider) { p.Settings.Extra = map[string]string{"note": "hidden"} },
+			detail{"changed": "extra"},
+		},
+		"the_name_and_whether_people_come": {
+			func(p *identity.Provider) { p.Name, p.Enabled = "Other", false },
+			detail{"changed": "name, disabled", "name": "Other"},
+		},
 		"nothing": {func(*identity.Provider) {}, detail{"changed": "nothing"}},
 	} {
 		t.Run(name, func(t *testing.T) {
