@@ -42,13 +42,13 @@ func newGitGate(t *testing.T, settings map[string]string) *gitGate {
 	return f
 }
 
-// told is how git ended and what it said.
-type told struct {
+// gitResult is how git ended and what it said.
+type gitResult struct {
 	gate.Result
 	what string
 }
 
-func (r told) must(t *testing.T) string {
+func (r gitResult) must(t *testing.T) string {
 	t.Helper()
 	if r.Exit != 0 {
 		t.Fatalf("%s: exit %d\n%s%s", r.what, r.Exit, r.Stdout, r.Stderr)
@@ -57,7 +57,7 @@ func (r told) must(t *testing.T) string {
 }
 
 // fails wants a refusal that says so.
-func (r told) fails(t *testing.T, text string) {
+func (r gitResult) fails(t *testing.T, text string) {
 	t.Helper()
 	if r.Exit == 0 || !strings.Contains(r.Stderr, text) {
 		t.Errorf("%s: exit %d, without %q\n%s%s", r.what, r.Exit, text, r.Stdout, r.Stderr)
@@ -65,7 +65,7 @@ func (r told) fails(t *testing.T, text string) {
 }
 
 // git runs a client's git in the work tree, with a key for SSH and an Authorization for HTTP.
-func (f *gitGate) git(t *testing.T, key gate.KeyFile, authorization string, args ...string) told {
+func (f *gitGate) git(t *testing.T, key gate.KeyFile, authorization string, args ...string) gitResult {
 	t.Helper()
 	cmd := exec.Command("git", args...)
 	cmd.Dir = f.dir
@@ -77,7 +77,7 @@ func (f *gitGate) git(t *testing.T, key gate.KeyFile, authorization string, args
 	if authorization != "" {
 		cmd.Env = append(cmd.Env, "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=http.extraHeader", "GIT_CONFIG_VALUE_0=Authorization: "+authorization)
 	}
-	return told{gate.Run(t, cmd, ""), "git " + strings.Join(args, " ")}
+	return gitResult{gate.Run(t, cmd, ""), "git " + strings.Join(args, " ")}
 }
 
 func overSSH(repo string) string { return "ssh://git@127.0.0.1/ops/" + repo + ".git" }

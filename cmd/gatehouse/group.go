@@ -261,8 +261,26 @@ func (c *groupGrant) Run(ctx context.Context, p *process) error {
 			return err
 		}
 		p.note("whoever is in group %s has the role %s", g.Name, c.Role)
+		c.warn(ctx, p, h, by, g)
 		return nil
 	})
+}
+
+// warn says how many have the role because a provider says so: whoever gives it may not know. What cannot be counted keeps nothing from being done.
+func (c *groupGrant) warn(ctx context.Context, p *process, h *app.House, by access.Caller, g identity.Group) {
+	all, err := h.Groups.Members(ctx, h.Access.For(by), g.ID)
+	if err != nil {
+		return
+	}
+	n := 0
+	for _, m := range all {
+		if m.Provider != "" {
+			n++
+		}
+	}
+	if n > 0 {
+		p.note("of its %d members %d came by an identity provider; see `gatehouse group members %s`", len(all), n, g.Name)
+	}
 }
 
 type groupRevoke struct {

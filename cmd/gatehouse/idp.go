@@ -37,7 +37,7 @@ type idpAdd struct {
 // Run adds the provider. Its settings are looked at, and nobody is asked.
 func (c *idpAdd) Run(ctx context.Context, p *process) error {
 	in := identity.NewProvider{Kind: identity.ProviderKind(c.Kind), Name: c.Name, Disabled: c.Disabled}
-	if err := c.apply(in.Kind, &in.Settings); err != nil {
+	if err := c.apply("add", in.Kind, &in.Settings); err != nil {
 		return err
 	}
 	var err error
@@ -84,7 +84,7 @@ func (c *idpSet) Run(ctx context.Context, p *process) error {
 				is.Kind = identity.ProviderKind(c.Kind)
 			}
 			is.Secret = plain
-			return is, c.apply(is.Kind, &is.Settings)
+			return is, c.apply("set", is.Kind, &is.Settings)
 		})
 		if err != nil {
 			return err
@@ -230,6 +230,9 @@ func (c *idpDisable) Run(ctx context.Context, p *process) error {
 
 func (p *process) setProvider(ctx context.Context, what, name string, enabled bool) error {
 	return p.withProvider(ctx, what, name, func(h *app.House, by access.Caller, one identity.Provider) error {
+		if enabled && one.Kind == identity.Draft {
+			return fmt.Errorf("it is a draft; give it a kind and its settings first: `gatehouse idp set %s --kind ldap|oidc|saml ...`, see `gatehouse idp set --help`", strconv.Quote(one.Name))
+		}
 		if _, err := h.Providers.SetEnabled(ctx, h.Access.For(by), one.ID, enabled); err != nil {
 			return err
 		}

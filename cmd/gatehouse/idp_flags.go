@@ -12,13 +12,13 @@ import (
 // providerFlags are the settings of a provider as flags. One that was not given is nil, and changes nothing.
 type providerFlags struct {
 	Button      *string  `placeholder:"TEXT" help:"Text of its button on the sign-in page (Log in with NAME)."`
-	Domain      []string `placeholder:"DOMAIN" help:"E-mail domains that discovery offers it to; '' is all."`
-	LinkBy      string   `enum:",never,email,name" default:"" placeholder:"email|name|never" help:"How who comes first becomes a user who is there: by verified e-mail address, by name, or by 'gatehouse user link' alone (never)."`
+	Domain      []string `placeholder:"DOMAIN" help:"E-mail domains that discovery offers it to; one that is empty means all."`
+	LinkBy      string   `enum:",never,email,name" default:"" placeholder:"email|name|never" help:"How who comes first becomes a user who is there: by verified e-mail address, by name, or by the command gatehouse user link alone (never)."`
 	Provision   *bool    `negatable:"" help:"Add people whom nobody has added, as members without rights, and keep their names and groups as the provider says."`
 	JITDisplay  *string  `name:"jit-display" placeholder:"EXPR" help:"Expression for their display name, such as $${given_name}."`
 	JITEmail    *string  `name:"jit-email" placeholder:"EXPR" help:"Expression for their e-mail address."`
 	JITGroups   *string  `name:"jit-groups" placeholder:"NAME" help:"Claim or attribute that lists their groups. Without it groups are left alone. oidc, saml."`
-	JITScope    []string `name:"jit-scope" placeholder:"SCOPE" help:"Scopes to ask for because of that; '' is none. oidc."`
+	JITScope    []string `name:"jit-scope" placeholder:"SCOPE" help:"Scopes to ask for because of that; one that is empty means none. oidc."`
 	SecretStdin bool     `help:"Read the client secret, or the password of the service account, from standard input."`
 
 	CAFile *string `name:"ca-file" placeholder:"FILE" help:"Authorities to trust, in PEM form (the system's). ldap, oidc."`
@@ -48,7 +48,7 @@ type ldapFlags struct {
 
 type oidcFlags struct {
 	ClientID     *string  `name:"client-id" placeholder:"ID" help:"What the provider knows Gatehouse by."`
-	Scope        []string `placeholder:"SCOPE" help:"Scopes to ask for beside openid, email and profile; '' is none."`
+	Scope        []string `placeholder:"SCOPE" help:"Scopes to ask for beside openid, email and profile; one that is empty means none."`
 	NoDiscovery  *bool    `negatable:"discovery" help:"Do not ask the provider for its endpoints: they are given."`
 	AuthURL      *string  `name:"auth-url" placeholder:"URL" help:"Authorization endpoint."`
 	TokenURL     *string  `name:"token-url" placeholder:"URL" help:"Token endpoint."`
@@ -93,9 +93,9 @@ func (f providerFlags) secret(p *process) (secret.String, error) {
 	return plain, err
 }
 
-// apply changes settings of a provider of that kind by the flags. One of another kind is a mistake, not something to pass over.
-func (f providerFlags) apply(kind identity.ProviderKind, to *identity.ProviderSettings) error {
-	if err := f.fit(kind); err != nil {
+// apply changes settings of a provider of that kind by the flags of the command. One of another kind is a mistake, not something to pass over.
+func (f providerFlags) apply(command string, kind identity.ProviderKind, to *identity.ProviderSettings) error {
+	if err := f.fit(command, kind); err != nil {
 		return err
 	}
 	put(&to.Button, f.Button)
@@ -125,17 +125,24 @@ func (f providerFlags) apply(kind identity.ProviderKind, to *identity.ProviderSe
 }
 
 // fit refuses flags of another kind.
-func (f providerFlags) fit(kind identity.ProviderKind) error {
+func (f providerFlags) fit(command string, kind identity.ProviderKind) error {
+	is := "with --kind " + string(kind)
+	if command == "set" {
+		is = "for a provider of kind " + string(kind)
+	}
+	if kind == identity.Draft {
+		is = "for a draft, which has no kind yet; give --kind ldap, oidc or saml with it"
+	}
 	for of, used := range map[identity.ProviderKind]bool{identity.LDAP: given(f.LDAP), identity.OIDC: given(f.OIDC), identity.SAML: given(f.SAML)} {
 		if used && of != kind {
-			return usagef("a flag of --kind %s was given with --kind %s; see `gatehouse idp add --help`", of, kind)
+			return usagef("a flag of --kind %s was given %s; see `gatehouse idp %s --help`", of, is, command)
 		}
 	}
 	vouches := kind == identity.OIDC || kind == identity.SAML
 	wrong := (f.Issuer != nil || f.NameClaim != nil || f.JITGroups != nil) && !vouches ||
 		f.JITScope != nil && kind != identity.OIDC || f.CAFile != nil && kind != identity.OIDC && kind != identity.LDAP
 	if wrong {
-		return usagef("a flag of another kind was given with --kind %s; see `gatehouse idp add --help`", kind)
+		return usagef("a flag of another kind was given %s; see `gatehouse idp %s --help`", is, command)
 	}
 	return nil
 }

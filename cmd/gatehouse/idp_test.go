@@ -6,6 +6,10 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-project/gatehouse/internal/app"
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 )
 
 func (s shell) provider(name string) providerJSON {
@@ -103,6 +107,19 @@ func TestIdP(t *testing.T) {
 		if l := s.provider("people").Settings.LDAP; l.Filter != "(uid={login})" || l.Resolve != "search" || l.BindDN == "" {
 			t.Errorf("%+v", l)
 		}
+	})
+	t.Run("says_what_a_draft_lacks", func(t *testing.T) {
+		s.within(func(h *app.House, by access.Caller) error {
+			_, err := h.Providers.Add(t.Context(), h.Access.For(by), identity.NewProvider{Kind: identity.Draft, Name: "Later", Disabled: true})
+			return err
+		})
+		s.fails(1, "it is a draft; give it a kind and its settings first: `gatehouse idp set \"Later\" --kind ", "idp", "enable", "later")
+		s.fails(2, "for a draft, which has no kind yet; give --kind ldap, oidc or saml with it; see `gatehouse idp set --help`", "idp", "set", "Later", "--issuer", "https://id.example.test")
+		s.fails(2, "see `gatehouse idp set --help`", "idp", "set", "Later", "--client-id", "gatehouse")
+		s.fails(2, "for a provider of kind oidc; see `gatehouse idp set --help`", "idp", "set", "corp", "--bind-dn", "cn=x")
+		s.must("secret\n", "idp", "set", "Later", "--kind", "oidc", "--issuer", "https://later.example.test", "--client-id", "gatehouse", "--secret-stdin")
+		s.must("", "idp", "enable", "Later")
+		s.must("", "idp", "remove", "Later")
 	})
 	s.must("", "idp", "remove", "people")
 	s.fails(1, "identity provider not found", "idp", "remove", "people")

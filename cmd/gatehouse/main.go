@@ -167,7 +167,7 @@ func (e *usageError) Unwrap() error { return e.err }
 // usagef is a usageError with a text of its own.
 func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
-// wrongUsage says where help is, for the command that was meant.
+// wrongUsage says where help is, for the command that was meant. That a flag was not given is the empty value to the parser, and nothing to offer to people.
 func wrongUsage(err error) error {
 	command := "gatehouse"
 	var parse *kong.ParseError
@@ -178,7 +178,7 @@ func wrongUsage(err error) error {
 			}
 		}
 	}
-	return usagef("%w; see `%s --help`", err, command)
+	return usagef("%s; see `%s --help`", strings.Replace(err.Error(), `must be one of "",`, "must be one of ", 1), command)
 }
 
 // report prints an error, one line for each mistake, and returns the exit code.

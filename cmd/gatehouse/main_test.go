@@ -126,6 +126,12 @@ func TestOverview_and_help(t *testing.T) {
 	if code, out, _ := s.run("", "apikey", "add", "--help"); code != 0 || !strings.Contains(out, "--expires=90d|TIME") {
 		t.Errorf("exit %d\n%s", code, out)
 	}
+	for _, command := range []string{"add", "set"} {
+		if code, out, _ := s.run("", "idp", command, "--help"); code != 0 || strings.ContainsAny(out, "“”‘’") || !strings.Contains(out, "--domain") {
+			t.Errorf("exit %d\n%s", code, out)
+		}
+	}
+	s.fails(2, `--login-form must be one of "on","off" but got "perhaps"`, "sso", "set", "--login-form", "perhaps")
 	if code, out, _ := s.run("", "version"); code != 0 || !strings.HasPrefix(out, "gatehouse "+version) {
 		t.Errorf("exit %d\n%s", code, out)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/app"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
+	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/domain/policy"
 	"github.com/gatehouse-project/gatehouse/internal/page"
 )
@@ -122,8 +123,36 @@ func (c *ssoSet) Run(ctx context.Context, p *process) error {
 		if err != nil {
 			return failed("set single sign-on", err, trySSO)
 		}
-		return p.showSSO(ctx, h, by, is)
+		if err := p.showSSO(ctx, h, by, is); err != nil || c.LoginForm != "off" {
+			return err
+		}
+		return c.warn(ctx, p, h, by)
 	})
+}
+
+// trialWait bounds how long the providers are tried before somebody is told that none of them works.
+const trialWait = 10 * time.Second
+
+// warn tells who has just hidden the form that nobody comes in any other way, where that is so now. It is done all the same: the provider may be down today,
+// and `gatehouse sso disable` needs no sign-in. Without any provider the form is shown, and nobody needs a warning.
+func (c *ssoSet) warn(ctx context.Context, p *process, h *app.House, by access.Caller) error {
+	all, err := h.Providers.List(ctx, h.Access.For(by))
+	if err != nil {
+		return failed("list identity providers", err, trySSO)
+	}
+	all = slices.DeleteFunc(all, func(one identity.Provider) bool {
+		return !one.Enabled || !vouches(one) || one.Settings.Unsupported != ""
+	})
+	ctx, cancel := context.WithTimeout(ctx, trialWait)
+	defer cancel()
+	works := func(one identity.Provider) bool {
+		steps, err := h.Login.TestProvider(ctx, by, one.ID)
+		return err == nil && !slices.ContainsFunc(steps, func(step login.Step) bool { return !step.OK })
+	}
+	if len(all) > 0 && !slices.ContainsFunc(all, works) {
+		p.note("warning: no OpenID Connect or SAML provider passes its test now, so perhaps nobody can sign in by the page; `gatehouse idp test %s` says why, `gatehouse sso set --login-form on` shows the form again (the test needs the settings of the server, public_url above all: by --config or the environment)", strconv.Quote(all[0].Name))
+	}
+	return nil
 }
 
 type ssoDisable struct {

@@ -305,8 +305,10 @@ func (h *House) buildIdentity() {
 	h.hasher = secret.NewHasher(parallel, c.Auth.HashWait)
 	h.hasher.Waited = h.metrics.hashQueued
 	h.Users = &identity.Service{Store: store.Users{DB: h.DB}, Hasher: h.hasher, Now: now, NewID: newID, TopRoles: access.TopRoles(), SignUp: c.SignUp}
-	h.Accounts = &identity.Accounts{Store: store.Accounts{DB: h.DB}, Now: now, NewID: newID, UsersMake: c.AccountsCreate == "users"}
 	h.Groups = &identity.Groups{Store: store.Groups{DB: h.DB}, Now: now, NewID: newID, Weigh: h.Access.Weigh}
+	h.Accounts = &identity.Accounts{
+		Store: store.Accounts{DB: h.DB}, Now: now, NewID: newID, UsersMake: c.AccountsCreate == "users", Weigh: h.Groups.WeighLeaving,
+	}
 	h.Apps = &identity.Applications{Store: store.Applications{DB: h.DB, Sealer: h.Sealer}, Now: now, NewID: newID}
 }
 

@@ -63,7 +63,19 @@ func TestGroups_of_real_people(t *testing.T) {
 			t.Errorf("%s: %v, %v", what, yes, err)
 		}
 	}
-	if err := s.Groups.Delete(ctx, by, heads.ID); err != nil {
+	if yes, err := s.Providers.Guarded(ctx, people["dana"]); err != nil || !yes {
+		t.Errorf("who administers an account is linked by a policy: %v, %v", yes, err)
+	}
+	if err := s.Groups.RemoveMember(ctx, by, heads.ID, people["eve"]); !fault.Is(err, fault.Denied) {
+		t.Errorf("an account's administrator takes what they could not give: %v", err)
+	}
+	if err := s.Accounts.RemoveMember(ctx, by, identity.DefaultAccount, people["eve"]); !fault.Is(err, fault.Denied) {
+		t.Errorf("an account's administrator takes it with the membership: %v", err)
+	}
+	if err := s.Groups.Delete(ctx, by, heads.ID); !fault.Is(err, fault.Denied) {
+		t.Errorf("an account's administrator takes it from all: %v", err)
+	}
+	if err := s.Groups.Delete(ctx, as, heads.ID); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Access.Require(ctx, eve, access.UserUpdate, access.Resource{Kind: access.UserKind, ID: people["dana"]}); !fault.Is(err, fault.Denied) {

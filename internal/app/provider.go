@@ -1,11 +1,9 @@
 package app
 
 import (
-	"context"
 	"net/url"
 	"time"
 
-	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
@@ -32,10 +30,7 @@ func (h *House) buildProviders() {
 	}
 	h.Providers = &identity.Providers{
 		Store: store.Providers{DB: h.DB, Sealer: h.Sealer}, Users: store.Users{DB: h.DB}, Now: now, NewID: newID, Check: h.Login.CheckProvider,
-		Guarded: func(ctx context.Context, user string) (bool, error) {
-			return h.Access.Holds(ctx, access.Subject{Kind: access.User, ID: user}, access.Admin, access.Installation)
-		},
-		Heavy: h.Access.Heavy, JITAdminGroups: c.SSO.JITAdminGroups,
+		Guarded: h.Access.Guarded, Heavy: h.Access.Heavy, JITAdminGroups: c.SSO.JITAdminGroups,
 	}
 	h.Apps.Providers = h.Providers.Store
 	l := h.Login

@@ -2,6 +2,8 @@ package outbound_test
 
 import (
 	"context"
+	"crypto/x509"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -150,6 +152,11 @@ func TestSend_is_bounded(t *testing.T) {
 	defer tls.Close()
 	if r := send(t, p, tls.URL, time.Second); r.Reason != "the certificate was not accepted" {
 		t.Errorf("own certificate: %q", r.Reason)
+	}
+	for why, reason := range map[x509.InvalidReason]string{x509.Expired: "the certificate is out of date, or not valid yet", x509.IncompatibleUsage: "the certificate was not accepted"} {
+		if got := outbound.Reason(fmt.Errorf("handshake: %w", x509.CertificateInvalidError{Reason: why})); got != reason {
+			t.Errorf("%q, want %q", got, reason)
+		}
 	}
 }
 

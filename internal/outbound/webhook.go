@@ -70,6 +70,8 @@ func Reason(err error) string {
 		return "the server is stopping"
 	case errors.As(err, &dns):
 		return "the host name could not be resolved"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "the certificate is out of date, or not valid yet"
 	case errors.As(err, &unknown), errors.As(err, &host), errors.As(err, &invalid):
 		return "the certificate was not accepted"
 	case errors.As(err, &record):

@@ -133,7 +133,7 @@ func (s Providers) All(ctx context.Context) ([]identity.Provider, error) {
 }
 
 // Change implements identity.ProviderStore.
-func (s Providers) Change(ctx context.Context, id string, decide func(identity.Provider) (identity.Provider, error), e audit.Event) (identity.Provider, error) {
+func (s Providers) Change(ctx context.Context, id string, decide func(identity.Provider) (identity.Provider, error), event func(was, is identity.Provider) audit.Event) (identity.Provider, error) {
 	var is identity.Provider
 	err := s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
 		was, err := One(ctx, tx, s.scan, `SELECT `+providerColumns+` FROM providers WHERE id = $1`+s.DB.ForUpdate(), id)
@@ -152,9 +152,9 @@ func (s Providers) Change(ctx context.Context, id string, decide func(identity.P
 		if err != nil {
 			return err
 		}
-		said := e
+		said := event(was, is)
 		if was.Enabled && !is.Enabled {
-			if said, err = endVouched(ctx, tx, id, "", is.Updated, e); err != nil {
+			if said, err = endVouched(ctx, tx, id, "", is.Updated, said); err != nil {
 				return err
 			}
 		}

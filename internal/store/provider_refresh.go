@@ -9,6 +9,9 @@ import (
 const standingFacts = `SELECT EXISTS (SELECT 1 FROM provider_links l JOIN providers p ON p.id = l.provider WHERE l.user_id = $1 AND p.kind = 'ldap'),
 	NOT ` + belongs + `$1` + toAccount + `$2)`
 
+const groupsVouched = `SELECT g.id FROM group_members gm JOIN account_groups g ON g.id = gm.group_id WHERE gm.user_id = $1 AND g.account = $2 AND gm.provider <> ''
+	ORDER BY g.name_folded`
+
 // Standing implements identity.ProviderStore. What changes between its statements is found by Refresh.
 func (s Providers) Standing(ctx context.Context, user string, names []string) (identity.Standing, error) {
 	var is identity.Standing
@@ -33,6 +36,9 @@ func standing(ctx context.Context, tx Tx, u identity.User, names []string) (is i
 		return is, err
 	}
 	if is.In, err = All(ctx, tx, scanGroup, groupsOfMember, u.ID, identity.DefaultAccount); err != nil {
+		return is, err
+	}
+	if is.Vouched, err = All(ctx, tx, Value[string], groupsVouched, u.ID, identity.DefaultAccount); err != nil {
 		return is, err
 	}
 	for _, name := range names {

@@ -2,6 +2,7 @@
 //
 // Anybody signs in under any name with any password. Who it is, is made of the name, or stands in "accounts". A client signs by the
 // algorithm of its row, and hears at its "logout" address who has signed out. POST /test/rotate makes new keys; with ?keep=1 the old ones stay published.
+// POST /test/account?name=NAME takes as its body what somebody's claims are from now on; null removes them.
 import { generateKeyPair } from 'node:crypto'
 import { createServer } from 'node:http'
 import { promisify } from 'node:util'
@@ -9,6 +10,7 @@ import Provider from 'oidc-provider'
 
 const options = JSON.parse(process.argv[2])
 const issuer = `http://127.0.0.1:${options.port}`
+const accounts = options.accounts ?? {}
 
 async function newKeys() {
   const kinds = [['rsa', { modulusLength: 2048 }], ['ec', { namedCurve: 'P-256' }]]
@@ -25,7 +27,7 @@ function claimsOf(name) {
     preferred_username: name,
     email: `${name}@example.test`,
     email_verified: true,
-    ...options.accounts?.[name],
+    ...accounts[name],
   }
 }
 
@@ -43,12 +45,12 @@ function newProvider(keys) {
     clients: options.clients.map(client),
     jwks: { keys },
     cookies: { keys: ['of a test, not secret'] },
-    claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name', 'preferred_username'] },
+    claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name', 'preferred_username'], groups: ['groups'] },
     conformIdTokenClaims: !options.claims_in_id_token, // as the standard has it, userinfo alone says more than who it is
     enabledJWA: { idTokenSigningAlgValues: ['RS256', 'PS256', 'ES256'] },
     features: { backchannelLogout: { enabled: true } },
     fetch: (url, { dispatcher, ...how }) => fetch(url, how), // clients listen on loopback, where the default does not go
-    findAccount: (ctx, name) => ({ accountId: name, claims: () => claimsOf(name) }),
+    findAccount: (ctx, name) => accounts[name] === null ? undefined : { accountId: name, claims: () => claimsOf(name) },
     pkce: { required: () => false },
     ttl: { AccessToken: 600, AuthorizationCode: 60, Grant: 600, IdToken: 600, Interaction: 600, Session: 600 },
   })
@@ -65,8 +67,16 @@ async function rotate(keep) {
   answer = newProvider(published)
 }
 
+async function describe(name, request) {
+  accounts[name] = JSON.parse((await request.toArray()).join(''))
+}
+
 const server = createServer((request, response) => {
   const url = new URL(request.url, issuer)
+  if (request.method === 'POST' && url.pathname === '/test/account') {
+    describe(url.searchParams.get('name'), request).then(() => response.writeHead(204).end(), () => response.writeHead(500).end())
+    return
+  }
   if (request.method === 'POST' && url.pathname === '/test/rotate') {
     rotate(url.searchParams.has('keep')).then(() => response.writeHead(204).end(), () => response.writeHead(500).end())
     return

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -101,13 +102,29 @@ func (p *OIDCProvider) Rotate(tb testing.TB, keep bool) {
 	if keep {
 		address += "?keep=1"
 	}
-	answer, err := http.Post(address, "", nil)
+	tell(tb, address, nil)
+}
+
+// Describe says what the claims of somebody are from now on, beyond those that everybody has; nil removes them from the provider.
+func (p *OIDCProvider) Describe(tb testing.TB, name string, claims map[string]any) {
+	tb.Helper()
+	body, err := json.Marshal(claims)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tell(tb, p.Issuer+"/test/account?name="+url.QueryEscape(name), body)
+}
+
+// tell has the provider do what only tests ask for.
+func tell(tb testing.TB, address string, body []byte) {
+	tb.Helper()
+	answer, err := http.Post(address, "application/json", bytes.NewReader(body))
 	if err != nil {
 		tb.Fatal(err)
 	}
 	answer.Body.Close()
 	if answer.StatusCode != http.StatusNoContent {
-		tb.Fatalf("rotate: %s", answer.Status)
+		tb.Fatalf("%s: %s", address, answer.Status)
 	}
 }
 

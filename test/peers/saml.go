@@ -10,15 +10,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/html"
 )
@@ -37,6 +40,9 @@ const simplesamlphp = "/usr/share/simplesamlphp"
 type SAMLServiceProvider struct {
 	EntityID, ACS string
 	Certificate   []byte // PEM; where there is one assertions are encrypted to its key, and requests must be signed with it
+
+	Session time.Duration // how long the provider says that its sessions last, in whole seconds; 8 hours when zero
+	Expired bool          // the provider's own certificate is out of date
 }
 
 // SAMLProvider is a SimpleSAMLphp on 127.0.0.1.
@@ -44,6 +50,8 @@ type SAMLProvider struct {
 	EntityID    string
 	SSOURL      string
 	Certificate string // PEM, for signatures
+
+	dir string
 }
 
 // SAML starts an identity provider that knows one service provider and one person.
@@ -55,8 +63,8 @@ func SAML(tb testing.TB, sp SAMLServiceProvider) *SAMLProvider {
 	}
 	dir := tb.TempDir()
 	base := "http://127.0.0.1:" + strconv.Itoa(Port(tb)) + "/"
-	p := &SAMLProvider{EntityID: base + "saml2/idp/metadata.php", SSOURL: base + "saml2/idp/SSOService.php"}
-	if err := p.configure(dir, base, sp); err != nil {
+	p := &SAMLProvider{EntityID: base + "saml2/idp/metadata.php", SSOURL: base + "saml2/idp/SSOService.php", dir: dir}
+	if err := p.configure(base, sp); err != nil {
 		tb.Fatal(err)
 	}
 	cmd := exec.Command("php", "-d", "display_errors=0", "-d", "log_errors=1", "-d", "session.save_path="+filepath.Join(dir, "sessions"), //nolint:noctx // ended by its process id
@@ -85,12 +93,16 @@ func answers(ctx context.Context, address string) error {
 }
 
 // configure writes the provider's key and its settings, which are PHP.
-func (p *SAMLProvider) configure(dir, base string, sp SAMLServiceProvider) error {
+func (p *SAMLProvider) configure(base string, sp SAMLServiceProvider) error {
+	dir := p.dir
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return err
 	}
 	own := template("Gatehouse test identity provider")
+	if sp.Expired {
+		own.NotBefore, own.NotAfter = time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour)
+	}
 	der, err := x509.CreateCertificate(rand.Reader, own, own, key.Public(), key)
 	if err != nil {
 		return err
@@ -103,8 +115,8 @@ func (p *SAMLProvider) configure(dir, base string, sp SAMLServiceProvider) error
 	files := map[string]string{
 		"idp.crt":                        p.Certificate,
 		"idp.pem":                        string(armour("PRIVATE KEY", private)),
-		"config.php":                     samlConfig(dir, base),
-		"authsources.php":                samlPeople(),
+		"config.php":                     samlConfig(dir, base, sp.Session),
+		"authsources.php":                samlPeople(samlDefault),
 		"metadata/saml20-idp-hosted.php": p.hosted(),
 		"metadata/saml20-sp-remote.php":  sp.remote(),
 	}
@@ -122,7 +134,10 @@ func php(text string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(text) + "'"
 }
 
-func samlConfig(dir, base string) string {
+func samlConfig(dir, base string, session time.Duration) string {
+	if session == 0 {
+		session = 8 * time.Hour
+	}
 	folder := func(name string) string { return php(filepath.Join(dir, name) + "/") }
 	return `<?php
 $config = [
@@ -147,6 +162,7 @@ $config = [
 	'showerrors' => true,
 	'errorreporting' => false,
 	'store.type' => 'phpsession',
+	'session.duration' => ` + strconv.Itoa(int(session/time.Second)) + `,
 	'session.phpsession.cookiename' => 'SimpleSAML',
 	'session.phpsession.savepath' => ` + php(filepath.Join(dir, "sessions")) + `,
 	'metadata.sources' => [['type' => 'flatfile']],
@@ -154,12 +170,38 @@ $config = [
 `
 }
 
-func samlPeople() string {
+// samlDefault is what the provider says of its person at first.
+var samlDefault = map[string][]string{"uid": {SAMLUser}, "mail": {SAMLMail}, "displayName": {SAMLDisplay}, "groups": {"agents", "basement"}}
+
+// samlPeople lists the one person, or nobody where there are no attributes.
+func samlPeople(attributes map[string][]string) string {
+	var all strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(attributes)) {
+		all.WriteString(php(name) + " => [")
+		for _, value := range attributes[name] {
+			all.WriteString(php(value) + ", ")
+		}
+		all.WriteString("], ")
+	}
+	person := ""
+	if len(attributes) > 0 {
+		person = php(SAMLUser+":"+SAMLPassword) + " => [" + all.String() + "],"
+	}
 	return `<?php
-$config = ['people' => ['exampleauth:UserPass',
-	` + php(SAMLUser+":"+SAMLPassword) + ` => ['uid' => [` + php(SAMLUser) + `], 'mail' => [` + php(SAMLMail) + `], 'displayName' => [` + php(SAMLDisplay) + `], 'groups' => ['agents', 'basement']],
-]];
+$config = ['people' => ['exampleauth:UserPass', ` + person + `]];
 `
+}
+
+// Describe replaces what the provider says of its person, whose password stays; nil removes them. Who is signed in there stays as they were.
+func (p *SAMLProvider) Describe(tb testing.TB, attributes map[string][]string) {
+	tb.Helper()
+	path := filepath.Join(p.dir, "authsources.php")
+	if err := os.WriteFile(path+".new", []byte(samlPeople(attributes)), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		tb.Fatal(err)
+	}
 }
 
 func (p *SAMLProvider) hosted() string {

@@ -16,10 +16,10 @@ func (d *Dialect) singleSignOn() []api.Route {
 	const at = "/rest/authconfig/{v}"
 	return []api.Route{
 		d.office("GET", at+"/idps", access.ProviderRead, d.listProviders),
-		d.office("POST", at+"/idps", access.ProviderCreate, d.createProvider, providerTaken),
+		d.vouching("POST", at+"/idps", access.ProviderCreate, d.createProvider, providerTaken),
 		d.office("GET", at+"/idps/{id}", access.ProviderRead, d.showProvider),
-		d.office("PATCH", at+"/idps/{id}", access.ProviderUpdate, d.changeProvider, providerTaken),
-		d.office("DELETE", at+"/idps/{id}", access.ProviderDelete, d.deleteProvider),
+		d.vouching("PATCH", at+"/idps/{id}", access.ProviderUpdate, d.changeProvider, providerTaken),
+		d.vouching("DELETE", at+"/idps/{id}", access.ProviderDelete, d.deleteProvider),
 		d.office("GET", at+"/jit-users", access.ProviderRead, d.listMade),
 		{Method: "GET", Pattern: at + "/login-options", Action: access.Public, Handler: d.anybody(d.loginOptions)},
 		d.office("GET", at+"/sso", access.SSORead, d.showSSO),

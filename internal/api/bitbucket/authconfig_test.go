@@ -294,6 +294,31 @@ func TestProviders_are_refused(t *testing.T) {
 	}
 }
 
+// Rule F14: whoever says who vouches for people has proved who they are not long ago; each time, or once more in the session.
+func TestProviders_are_set_up_by_who_signed_in_a_moment_ago(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, local)
+	h.provide(t, certificate(t))
+	changes := map[string]string{
+		"POST /authconfig/idps": `{"sso-type":"NONE","name":"New"}`, "PATCH /authconfig/idps/1": `{"buttonText":"x"}`, "DELETE /authconfig/idps/4": "",
+	}
+	h.clock.pass(11 * time.Minute)
+	for operation, body := range changes {
+		for _, sent := range []string{body, "{"} {
+			want(t, h.tsv("latest", operation, h.bearer("admin"), sent), 401, `{"message":"Log in again or confirm your identity to change credentials."}`)
+		}
+		want(t, h.tsv("latest", operation, h.bearer("mara"), body), 403, "")
+	}
+	for _, operation := range []string{"GET /authconfig/idps", "GET /authconfig/idps/1", "GET /authconfig/sso"} {
+		want(t, h.tsv("latest", operation, h.bearer("admin"), ""), 200, "")
+	}
+	want(t, h.tsv("latest", "PATCH /authconfig/idps/1", basic("admin", password), `{"buttonText":"by Basic"}`), 200, "")
+	want(t, h.tsv("latest", "POST /elevate-permissions/password", h.bearer("admin"), `{"password":"`+password+`"}`), 204, "")
+	for operation, body := range changes {
+		want(t, h.tsv("latest", operation, h.bearer("admin"), body), 200, "")
+	}
+}
+
 func numberIn(t *testing.T, body []byte) string {
 	t.Helper()
 	var is struct{ ID json.Number }
@@ -432,6 +457,21 @@ func (h *house) byNumber(t *testing.T, number int64) identity.Provider {
 	p, err := h.provided.Store.ByNumber(t.Context(), number)
 	must(t, err)
 	return p
+}
+
+// What a note beside the settings says is no secret.
+func TestDrafts_need_a_secret_that_is_kept(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, local)
+	by := h.login.Access.For(access.LocalCaller("root", h.clock.Now()))
+	_, err := h.provided.Add(t.Context(), by, identity.NewProvider{
+		Kind: identity.Draft, Name: "Later", Disabled: true, Settings: identity.ProviderSettings{Extra: map[string]string{"client-secret": "given"}},
+	})
+	must(t, err)
+	const become = `{"sso-type":"OIDC","issuer-url":"https://op.example.test","client-id":"gate"}`
+	want(t, h.tsv("latest", "PATCH /authconfig/idps/1", h.bearer("admin"), become), 400, `{"message":"client-secret is required for OIDC."}`)
+	want(t, h.tsv("latest", "PATCH /authconfig/idps/1", h.bearer("admin"), `{"client-secret":"s"}`), 200, "")
+	want(t, h.tsv("latest", "PATCH /authconfig/idps/1", h.bearer("admin"), become), 200, "")
 }
 
 // A draft takes anything, and becomes a provider once it has what one needs. Crowd is kept, and nobody comes from it.

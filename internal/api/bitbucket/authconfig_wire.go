@@ -88,7 +88,6 @@ var jitMembers = []member{
 
 const (
 	clientSecret = "client-secret"
-	given        = "given" // beside the settings of a draft, for the secret, which nobody sees again
 	crowd        = "CROWD"
 	noCrowd      = "Crowd identity providers are not supported."
 )
@@ -428,23 +427,15 @@ func unsupported(p identity.Provider) string {
 	return now
 }
 
-// keepSecret puts the client secret where one belongs, and reports whether there is one now. Nobody sees the secret of a provider again, so that
-// a draft has one is noted beside its settings.
+// keepSecret puts the client secret where one belongs, and reports whether there is one now.
 func (in wireChange) keepSecret(p *identity.Provider) (known bool) {
-	note := beside{p, clientSecret, ""}
 	if p.Kind == identity.SAML {
-		note.put("")
 		return false
 	}
 	if !in.secret.Empty() {
 		p.Secret = in.secret
-		note.put(given)
 	}
-	known = note.value() == given
-	if p.Kind != identity.Draft {
-		note.put("")
-	}
-	return known
+	return p.HasSecret || !p.Secret.Empty()
 }
 
 // judge says why a provider cannot be kept so, in the words of the wire and before the domain says it in its own.

@@ -8,7 +8,7 @@
 // choice is ours; docs/dialects/bitbucket.md lists the choices, and the test of every operation.
 //
 // A request is judged in one order, whatever else is wrong with it: the path (404), the method (405), the credential (401, 403), where a
-// cookie's request began (403), an administrator's right (403), the form of the body (413, 400), and what the operation itself asks: elevation (401), whether two-step
+// cookie's request began (403), an administrator's right (403), how long ago who sets up identity providers signed in (401), the form of the body (413, 400), and what the operation itself asks: elevation (401), whether two-step
 // verification is set up (400), the conversation (400), the code (400, 401). Signing in looks at no credential but those in its body, and at
 // where every request began.
 package bitbucket
@@ -153,6 +153,17 @@ func (d *Dialect) office(method, pattern string, action access.Action, h api.Han
 		return h(w, r, by)
 	}
 	return api.Route{Method: method, Pattern: pattern, Action: action, Handler: d.inPerson(allowed, own...)}
+}
+
+// vouching is an office that says who vouches for people: the administrator must have proved who they are not long ago (rule F14). Whoever sends a password
+// by Basic does so with each request.
+func (d *Dialect) vouching(method, pattern string, action access.Action, h api.Handler, own ...row) api.Route {
+	return d.office(method, pattern, action, func(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+		if err := access.Fresh(by, d.Login.Now(), d.Login.FreshFor); err != nil {
+			return err
+		}
+		return h(w, r, by)
+	}, own...)
 }
 
 func (d *Dialect) behind(authenticate func(*http.Request) (access.Caller, error), h api.Handler, own []row) http.Handler {

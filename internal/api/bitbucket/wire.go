@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-project/gatehouse/internal/api"
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/factor"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
@@ -43,6 +44,7 @@ var pluginRows = []row{
 	{login.ErrBasicBlocked, http.StatusForbidden, "Basic Authentication has been disabled on this instance."},
 	{errCookieHTTP, http.StatusForbidden, ""},
 	{errNotIn, http.StatusUnauthorized, ""},
+	{access.ErrNotFresh, http.StatusUnauthorized, "Log in again or confirm your identity to change credentials."},
 	{session.ErrNotActive, http.StatusUnauthorized, errNotIn.Text}, // overtaken by its own end
 	{factor.ErrWrongCode, http.StatusBadRequest, ""},
 	{factor.ErrNoConversation, http.StatusBadRequest, ""},

@@ -158,6 +158,7 @@ var mustBeFresh = []string{
 	"PATCH /api/v1/factors/devices/{device}", "DELETE /api/v1/factors/devices/{device}", "POST /api/v1/factors/recovery-codes",
 	"POST /api/v1/providers", "PATCH /api/v1/providers/{provider}", "DELETE /api/v1/providers/{provider}",
 	"POST /api/v1/providers/{provider}/enable", "POST /api/v1/providers/{provider}/disable",
+	"PUT /api/v1/groups/{group}/members/{user}", "PUT /api/v1/accounts/{account}/members/{user}",
 	"PUT /api/v1/groups/{group}/roles/{role}", "DELETE /api/v1/groups/{group}/roles/{role}",
 	"POST /api/v1/tokens", "PATCH /api/v1/tokens/{token}", "POST /api/v1/ssh-keys", "POST /api/v1/ssh-keys/import",
 }

@@ -104,8 +104,8 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 	hasher := secret.NewHasher(4, 10*time.Second)
 	rights := &access.Service{Store: store.Bindings{DB: db}, Now: now, NewID: newID}
 	users := &identity.Service{Store: store.Users{DB: db}, Hasher: hasher, Now: now, NewID: newID, TopRoles: access.TopRoles()}
-	accounts := &identity.Accounts{Store: store.Accounts{DB: db}, Now: now, NewID: newID}
 	groups := &identity.Groups{Store: store.Groups{DB: db}, Now: now, NewID: newID, Weigh: rights.Weigh}
+	accounts := &identity.Accounts{Store: store.Accounts{DB: db}, Now: now, NewID: newID, Weigh: groups.WeighLeaving}
 	apps := &identity.Applications{Store: store.Applications{DB: db, Sealer: sealer}, Now: now, NewID: newID}
 	sessions := &session.Service{
 		Store: store.Sessions{DB: db}, Access: rights, Accounts: accounts, Now: now, NewID: newID,

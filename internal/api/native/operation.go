@@ -20,7 +20,7 @@ type line struct {
 	status                           int
 	public                           bool         // anybody may ask: there is no caller
 	tokens                           bool         // a personal HTTP access token may ask as well, as far as its permissions go
-	fresh                            bool         // makes or changes a credential of a person: it needs a fresh proof (rule F14)
+	fresh                            bool         // changes how people sign in, or gives them rights: it needs a fresh proof (rule F14)
 	in, out                          reflect.Type // of the request, and of the body of the answer; none where there is none
 	serve                            func(a *API, w http.ResponseWriter, r *http.Request, by access.Caller) error
 }
@@ -85,7 +85,7 @@ type cookied interface {
 	cookie() (token secret.String, changed bool)
 }
 
-// fresh marks what makes or changes a credential of a person.
+// fresh marks what makes or changes a credential of a person, gives somebody rights, or says who vouches for people.
 func fresh(o *line) { o.fresh = true }
 
 // public marks what anybody may ask, who is nobody then.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"strconv"
 	"time"
 
@@ -20,8 +21,13 @@ const (
 // The provider calls it, no browser: there is no cookie, and where it was sent from says nothing. What is wrong looks the same, whatever it is.
 func (p *Pages) loggedOut(w http.ResponseWriter, r *http.Request) error {
 	h := guarded(w.Header())
+	token, err := logoutToken(w, r)
+	if err != nil { // nothing was said, so there is nothing to look at, nor to count as a guess; the request counts as over, so nobody could
+		refuseLogout(w, http.StatusBadRequest)
+		return nil
+	}
 	number, _ := strconv.ParseInt(r.PathValue("number"), 10, 64) // what is no number is no provider's
-	err := p.Login.LoggedOut(r.Context(), number, logoutToken(w, r), p.presented(r, login.LogoutToken))
+	err = p.Login.LoggedOut(r.Context(), number, token, p.presented(r, login.LogoutToken))
 	var blocked *login.Blocked
 	switch {
 	case err == nil:
@@ -44,12 +50,18 @@ func refuseLogout(w http.ResponseWriter, status int) {
 	_, _ = io.WriteString(w, noLogout) // the provider has gone: nobody is left to tell
 }
 
-// logoutToken reads the one field of the form. What is no such form holds none, and is as wrong as any other.
-func logoutToken(w http.ResponseWriter, r *http.Request) string {
+// logoutToken reads the one field of the form. What is no such form holds none, and is as wrong as any other. It reports what does not arrive whole, or not in time.
+func logoutToken(w http.ResponseWriter, r *http.Request) (string, error) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	r.Body = http.MaxBytesReader(w, r.Body, maxLogout)
-	if err != nil || kind != "application/x-www-form-urlencoded" || r.ParseForm() != nil || len(r.PostForm["logout_token"]) != 1 {
-		return ""
+	if err != nil || kind != "application/x-www-form-urlencoded" {
+		return "", nil
 	}
-	return r.PostForm.Get("logout_token")
+	r.Body = http.MaxBytesReader(w, r.Body, maxLogout)
+	switch err := r.ParseForm(); {
+	case errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.ErrUnexpectedEOF):
+		return "", err
+	case err != nil || len(r.PostForm["logout_token"]) != 1:
+		return "", nil
+	}
+	return r.PostForm.Get("logout_token"), nil
 }

@@ -1,6 +1,10 @@
 package signin_test
 
 import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -152,6 +156,29 @@ func TestLogout_by_a_provider(t *testing.T) {
 		taken(t, tell(h, t, corp, "subject of dana/"))
 		b.opens(false)
 	})
+}
+
+// A provider that does not send what it announced is told so in the form of this address, as any other mistake; the wait is the pages' own.
+func TestLogout_of_which_the_body_never_arrives(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, local)
+	corp := h.provide(t, identity.OIDC, "Corp", "")
+	h.pages.BodyWait = 50 * time.Millisecond
+	server := httptest.NewServer(h)
+	defer server.Close()
+	c, err := net.Dial("tcp", server.Listener.Addr().String())
+	must(t, err)
+	defer c.Close()
+	must(t, c.SetDeadline(time.Now().Add(10*time.Second)))
+	fmt.Fprintf(c, "POST /oauth/logout/%s HTTP/1.1\r\nHost: gate\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\nlogout_token=", corp)
+	answer, err := http.ReadResponse(bufio.NewReader(c), nil)
+	must(t, err)
+	body, err := io.ReadAll(answer.Body)
+	must(t, err)
+	must(t, answer.Body.Close())
+	if answer.StatusCode != http.StatusBadRequest || string(body) != notTaken {
+		t.Errorf("answered %d %s", answer.StatusCode, body)
+	}
 }
 
 // id finds a provider by its number.

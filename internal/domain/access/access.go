@@ -450,10 +450,10 @@ func (c Caller) describe() string {
 // Grant gives a subject a role on a resource. Nobody can give more than they hold.
 func (s *Service) Grant(ctx context.Context, by Caller, to Subject, role Role, on Resource) error {
 	if !role.known() {
-		return fault.Newf(fault.Invalid, "there is no role %q; the roles are %s", role, roleNames())
+		return fault.Newf(fault.Invalid, "there is no role %q; the roles there are %s", role, roleNames(on.Kind))
 	}
 	if !role.fits(on.Kind) {
-		return fault.Newf(fault.Invalid, "role %q cannot be held on a %s", role, on.Kind)
+		return fault.Newf(fault.Invalid, "role %q cannot be held there; the roles there are %s", role, roleNames(on.Kind))
 	}
 	if err := s.mayGive(ctx, by, role, on); err != nil {
 		return err
@@ -465,9 +465,12 @@ func (s *Service) Grant(ctx context.Context, by Caller, to Subject, role Role, o
 	return s.Store.Grant(ctx, Binding{ID: s.NewID(), Subject: to, Role: role, Resource: on, Created: s.Now()}, e)
 }
 
-// Revoke takes a role back. It reports fault.NotFound where the subject does not have it by themselves.
+// Revoke takes a role back. Nobody takes what they could not give: an administrator cannot undo a system administrator. It reports fault.NotFound where the subject does not have it by themselves.
 func (s *Service) Revoke(ctx context.Context, by Caller, from Subject, role Role, on Resource) error {
 	if err := s.Require(ctx, by, AccessRevoke, on); err != nil {
+		return err
+	}
+	if err := s.mayGive(ctx, by, role, on); err != nil {
 		return err
 	}
 	e := by.Event(s.Now(), AccessRevoke, on, audit.Done).With("role", string(role)).With("from", string(from.Kind)+" "+from.ID)

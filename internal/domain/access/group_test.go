@@ -145,6 +145,10 @@ func TestRevoke(t *testing.T) {
 	if err := s.Revoke(context.Background(), user("bob", "*"), ops, access.Admin, access.Installation); !fault.Is(err, fault.Denied) || len(c.revoked) > 0 {
 		t.Errorf("without the right: %v", err)
 	}
+	c.bindings = append(c.bindings, holding("carl", access.Admin, access.Installation))
+	if err := s.Revoke(context.Background(), user("carl", "*"), ops, access.SysAdmin, access.Installation); !fault.Is(err, fault.Denied) || len(c.revoked) > 0 {
+		t.Errorf("what he could not give: %v", err)
+	}
 	if err := s.Revoke(context.Background(), user("ana", "*"), ops, access.Admin, access.Installation); err != nil || len(c.revoked) != 1 || c.revoked[0].Subject != ops {
 		t.Errorf("%v, %+v", err, c.revoked)
 	}
@@ -248,5 +252,32 @@ func TestWeigh_refuses_who_is_nobody_known_and_what_cannot_be_read(t *testing.T)
 	s = clubbed(&club{memory: &memory{err: away}})
 	if err := s.Weigh(context.Background(), s.For(user("ana", "*")), "ops"); !errors.Is(err, away) {
 		t.Error(err)
+	}
+}
+
+// Rule F12: whoever can choose an address at a provider becomes nobody here who has rights over others, wherever they have them.
+func TestGuarded(t *testing.T) {
+	t.Parallel()
+	shop, web := access.Account("shop"), access.Resource{Kind: access.ProjectKind, ID: "web"}
+	over := map[access.Role]bool{
+		access.Licensed: false, access.ProjectCreator: false, access.Admin: true, access.SysAdmin: true,
+		access.AccountAuditor: false, access.AccountMember: false, access.AccountAdministrator: true,
+		access.ProjectReader: false, access.ProjectWriter: false, access.ProjectAdmin: true,
+	}
+	for role, want := range over {
+		on := access.Installation
+		switch {
+		case strings.HasPrefix(string(role), "account."):
+			on = shop
+		case strings.HasPrefix(string(role), "project."):
+			on = web
+		}
+		c := &club{memory: &memory{}, members: map[string][]string{"g": {"eve"}}}
+		c.bindings = []access.Binding{{Subject: access.Subject{Kind: access.User, ID: "dana"}, Role: role, Resource: on}, group("g", role, on)}
+		for _, user := range []string{"dana", "eve"} {
+			if got, err := clubbed(c).Guarded(t.Context(), user); err != nil || got != want {
+				t.Errorf("%s as %s: %v, %v", user, role, got, err)
+			}
+		}
 	}
 }

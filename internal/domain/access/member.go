@@ -23,7 +23,7 @@ func (s *Service) BindingsOn(ctx context.Context, by Caller, on Resource) ([]Bin
 // W7), takes from who stands above them, or takes their own administration away (ErrOwnRole).
 func (s *Service) SetRole(ctx context.Context, by Caller, to Subject, role Role, on Resource) error {
 	if role != "" && !role.fits(on.Kind) {
-		return fault.Newf(fault.Invalid, "there is no role %q on a %s; the roles are %s", role, on.Kind, roleNames())
+		return fault.Newf(fault.Invalid, "there is no role %q on a %s; the roles are %s", role, on.Kind, roleNames(on.Kind))
 	}
 	if err := s.mayGive(ctx, by, role, on); err != nil {
 		return err

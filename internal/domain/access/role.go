@@ -69,6 +69,16 @@ func (s *Service) Holds(ctx context.Context, who Subject, role Role, on Resource
 	return slices.ContainsFunc(bindings, func(b Binding) bool { return b.Resource.is(on) && b.Role.includes(role) }), nil
 }
 
+// Guarded reports whether a user has rights over others anywhere, by themselves or by a group: a role that gives roles to people, or says who belongs to
+// an account.
+func (s *Service) Guarded(ctx context.Context, user string) (bool, error) {
+	bindings, err := s.Store.BindingsOf(ctx, Subject{User, user})
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(bindings, func(b Binding) bool { return b.Role.Allows(AccessGrant) || b.Role.Allows(AccountMembers) }), nil
+}
+
 // Outranks reports whether a user holds a role on the whole installation that stands above whatever the caller holds there: only a system administrator
 // changes how a system administrator signs in. Whoever runs the server stands above all.
 func (s *Service) Outranks(ctx context.Context, user string, by Caller) (bool, error) {
@@ -144,10 +154,12 @@ func (r Role) known() bool { _, ok := r.kind(); return ok }
 
 func (r Role) fits(kind string) bool { k, ok := r.kind(); return ok && k == kind }
 
-func roleNames() string {
+func roleNames(kind string) string {
 	var names []string
 	for _, g := range grants {
-		names = append(names, string(g.role))
+		if g.kind == kind {
+			names = append(names, string(g.role))
+		}
 	}
 	return strings.Join(names, ", ")
 }

@@ -20,7 +20,7 @@ type Folder struct {
 	folds map[foldKey]*fold
 }
 
-type foldKey struct{ address, action, name string }
+type foldKey struct{ address, action, name, object string }
 
 type fold struct {
 	ends  time.Time
@@ -37,7 +37,7 @@ func NewFolder(window time.Duration) *Folder {
 func (f *Folder) add(e Event, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	key := foldKey{e.Address, e.Action, strings.ToLower(e.Actor.Name)}
+	key := foldKey{e.Address, e.Action, strings.ToLower(e.Actor.Name), e.Object.ID}
 	known, ok := f.folds[key]
 	if !ok && len(f.folds) >= maxFolds {
 		key = foldKey{action: e.Action}
@@ -78,7 +78,7 @@ func (f *Folder) putBack(events []Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, e := range events {
-		key := foldKey{e.Address, e.Action, strings.ToLower(e.Actor.Name)}
+		key := foldKey{e.Address, e.Action, strings.ToLower(e.Actor.Name), e.Object.ID}
 		known, ok := f.folds[key]
 		if !ok {
 			known = &fold{}

@@ -65,6 +65,18 @@ func TestRefuse(t *testing.T) {
 		})
 		want(t, counts(m), "192.0.2.1 login.api_key 0", "192.0.2.1 login.api_key 99")
 	})
+	t.Run("keeps_what_they_are_about_apart", func(t *testing.T) {
+		m := folding(t, func(t *testing.T, s *audit.Service, _ *memory) {
+			for _, provider := range []string{"corp", "other", "corp"} { // one that is down hides no refusal at another
+				e := refusal(time.Now(), "192.0.2.1", "login.oidc", "")
+				e.Object = audit.Object{Kind: "provider", ID: provider}
+				if err := s.Refuse(t.Context(), e); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		want(t, counts(m), "192.0.2.1 login.oidc 0", "192.0.2.1 login.oidc 0", "192.0.2.1 login.oidc 1")
+	})
 	t.Run("keeps_addresses_kinds_and_names_apart_but_not_their_case", func(t *testing.T) {
 		m := folding(t, func(t *testing.T, s *audit.Service, _ *memory) {
 			for _, e := range []audit.Event{

@@ -86,6 +86,7 @@ var (
 	ErrAccountTaken = fault.New(fault.Conflict, "an account of that name exists")
 	ErrNoMember     = fault.New(fault.NotFound, "member not found")
 	ErrLastAdmin    = fault.New(fault.Conflict, "an account keeps at least one administrator")
+	ErrKeptEnabled  = fault.New(fault.Conflict, "the default account holds the installation's administrators; it cannot be disabled")
 )
 
 // AccountStore keeps accounts and who belongs to them.
@@ -119,12 +120,15 @@ type Accounts struct {
 	Now       func() time.Time
 	NewID     func() string
 	UsersMake bool // every user may make an account; otherwise administrators of the installation
+
+	// Weigh returns why somebody may not take a user out of an account's groups, or nil: Groups.WeighLeaving.
+	Weigh func(ctx context.Context, by Authority, account, user string) error
 }
 
 // CheckLabel returns why an account, group or application cannot be called that, or nil: 1 to 4,096 characters in one
-// line, not all of them blank.
+// line, not all of them blank, none of them unseen.
 func CheckLabel(name string) error {
-	if n := utf8.RuneCountInString(name); n < 1 || n > 4096 || !utf8.ValidString(name) || strings.TrimSpace(name) == "" || strings.ContainsAny(name, "\n\x00") {
+	if n := utf8.RuneCountInString(name); n < 1 || n > 4096 || !utf8.ValidString(name) || strings.TrimSpace(name) == "" || strings.ContainsAny(name, "\n\x00") || strings.ContainsFunc(name, unseen) {
 		return fault.Fields("a name has 1 to 4096 characters in one line", fault.Field{Path: "name", Message: "1 to 4096 characters in one line"})
 	}
 	return nil
@@ -187,11 +191,15 @@ func (s *Accounts) Mine(ctx context.Context, by Authority) ([]Joined, error) {
 	}
 }
 
-// SetDisabled shuts an account and everybody in it out, ending their sessions, or lets them in again.
+// SetDisabled shuts an account and everybody in it out, ending their sessions, or lets them in again. It reports ErrNoAccount, and ErrKeptEnabled for
+// the default account: nobody would be left to enable it.
 func (s *Accounts) SetDisabled(ctx context.Context, by Authority, id string, disabled bool) error {
 	e, err := by.AuthorizeOn(ctx, actionAccountUpdate, Target{Kind: kindAccount, ID: id})
 	if err != nil {
 		return err
+	}
+	if disabled && id == DefaultAccount {
+		return ErrKeptEnabled
 	}
 	what := "enabled"
 	if disabled {
@@ -265,10 +273,14 @@ func (s *Accounts) SetMember(ctx context.Context, by Authority, account, user st
 	return s.Store.SetMember(ctx, Member{Account: account, User: user, Role: role, Since: s.Now()}, s.NewID(), e.With("user", user).With("role", string(role)))
 }
 
-// RemoveMember takes a user out of an account.
+// RemoveMember takes a user out of an account and of its groups. Nobody takes what they could not give: whoever manages members, and lacks what
+// one of those groups holds, is refused. It reports ErrNoMember and ErrLastAdmin.
 func (s *Accounts) RemoveMember(ctx context.Context, by Authority, account, user string) error {
 	e, err := by.AuthorizeOn(ctx, actionMember, Target{Kind: kindAccount, ID: account})
 	if err != nil {
+		return err
+	}
+	if err := s.Weigh(ctx, by, account, user); err != nil {
 		return err
 	}
 	return s.Store.RemoveMember(ctx, account, user, e.With("removed", user))

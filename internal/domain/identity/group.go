@@ -66,7 +66,7 @@ type Groups struct {
 	Now   func() time.Time
 	NewID func() string
 
-	// Weigh returns why somebody may not give away all that a group holds, or nil: access.Service.Weigh.
+	// Weigh returns why somebody may not give away all that a group holds, or nil: access.Service.Weigh. Nobody takes away what they could not give, either.
 	Weigh func(ctx context.Context, by Authority, group string) error
 }
 
@@ -96,6 +96,9 @@ func (s *Groups) List(ctx context.Context, by Authority, account string) ([]Grou
 func (s *Groups) Delete(ctx context.Context, by Authority, id string) error {
 	_, e, err := s.allowed(ctx, by, actionGroupDelete, id)
 	if err != nil {
+		return err
+	}
+	if err := s.Weigh(ctx, by, id); err != nil {
 		return err
 	}
 	return s.Store.Delete(ctx, id, e)

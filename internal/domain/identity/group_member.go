@@ -49,11 +49,31 @@ func (s *Groups) AddMember(ctx context.Context, by Authority, group, user string
 	return s.Store.AddMember(ctx, group, user, s.Now(), e.With("added", user))
 }
 
-// RemoveMember takes a user out of a group, and with it what they held by it. Taking needs no weighing. It reports ErrNoGroup and ErrNotInGroup.
+// RemoveMember takes a user out of a group, and with it what they held by it. Nobody takes what they could not give. It reports ErrNoGroup and ErrNotInGroup.
 func (s *Groups) RemoveMember(ctx context.Context, by Authority, group, user string) error {
 	_, e, err := s.allowed(ctx, by, actionGroupMember, group)
 	if err != nil {
 		return err
 	}
+	if err := s.Weigh(ctx, by, group); err != nil {
+		return err
+	}
 	return s.Store.RemoveMember(ctx, group, user, e.With("removed", user))
+}
+
+// WeighLeaving returns why somebody may not take a user out of an account, or nil: with it they leave its groups, and what they held by those.
+func (s *Groups) WeighLeaving(ctx context.Context, by Authority, account, user string) error {
+	all, err := s.Store.OfUser(ctx, user)
+	if err != nil {
+		return err
+	}
+	for _, g := range all {
+		if g.Account != account {
+			continue
+		}
+		if err := s.Weigh(ctx, by, g.ID); err != nil {
+			return err
+		}
+	}
+	return nil
 }

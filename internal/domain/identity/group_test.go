@@ -137,8 +137,24 @@ func TestGroups(t *testing.T) {
 			t.Errorf("%v, %+v", err, c.in)
 		}
 		c.in = []inGroup{{"heavy", "dana", ""}}
-		if err := s.RemoveMember(ctx, everything, "heavy", "dana"); err != nil || len(c.in) != 0 {
-			t.Errorf("taking needs no weighing: %v", err)
+		if err := s.RemoveMember(ctx, everything, "heavy", "dana"); !errors.Is(err, tooMuch) || len(c.in) != 1 {
+			t.Errorf("who could not give it takes it: %v", err)
+		}
+		if err := s.Delete(ctx, everything, "heavy"); !errors.Is(err, tooMuch) {
+			t.Errorf("who could not give it takes it from all: %v", err)
+		}
+	})
+	t.Run("hold_back_who_leaves_the_account_as_who_leaves_them", func(t *testing.T) {
+		t.Parallel()
+		s, c, g := made(t)
+		c.in = []inGroup{{g.ID, "dana", ""}, {"heavy", "eve", ""}}
+		for user, want := range map[string]error{"dana": nil, "eve": tooMuch, "fred": nil} {
+			if err := s.WeighLeaving(ctx, everything, "a1", user); !errors.Is(err, want) {
+				t.Errorf("%s: %v", user, err)
+			}
+		}
+		if err := s.WeighLeaving(ctx, everything, "a2", "eve"); err != nil {
+			t.Errorf("groups of another account stay: %v", err)
 		}
 	})
 	t.Run("are_not_there_for_who_may_not_see_them", func(t *testing.T) {
@@ -159,6 +175,18 @@ func TestGroups(t *testing.T) {
 		}
 		if _, err := s.OfUser(ctx, may{}, "dana"); !errors.Is(err, identity.ErrUnknown) {
 			t.Error(err)
+		}
+	})
+	t.Run("have_no_name_with_characters_that_nobody_sees", func(t *testing.T) {
+		t.Parallel()
+		s, _, _ := made(t)
+		for _, name := range []string{"O\u200bps", "O\u00adps", "\u202eOps", "Ops\ufeff"} {
+			if g, err := s.Create(ctx, everything, "a1", name); !fault.Is(err, fault.Invalid) {
+				t.Errorf("%q: %+v, %v", name, g, err)
+			}
+			if err := identity.CheckName(name); !fault.Is(err, fault.Invalid) {
+				t.Errorf("a user: %q: %v", name, err)
+			}
 		}
 	})
 	t.Run("are_found_under_every_spelling_of_the_name", func(t *testing.T) {

@@ -53,6 +53,9 @@ func notInName(r rune) bool {
 	return !unicode.IsLetter(r) && (r < '0' || r > '9') && !strings.ContainsRune("._-", r)
 }
 
+// unseen says that a character formats others, as joiners, soft hyphens and changes of direction do: two names that differ in it alone look the same.
+func unseen(r rune) bool { return unicode.Is(unicode.Cf, r) }
+
 // looksLikeIdentifier reports whether a folded name is 16 characters of Crockford base32.
 func looksLikeIdentifier(folded string) bool {
 	return len(folded) == 16 && strings.Trim(folded, "0123456789abcdefghjkmnpqrstvwxyz") == ""

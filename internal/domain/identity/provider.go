@@ -33,16 +33,17 @@ const (
 
 // Provider is an outside party that says who people are.
 type Provider struct {
-	ID       string
-	Number   int64    // for wires that know it by an integer; never given twice
-	Handle   [16]byte // for wires that know it by 16 random bytes
-	Kind     ProviderKind
-	Name     string // unique, compared folded
-	Enabled  bool
-	Settings ProviderSettings
-	Secret   secret.String // client secret, or the password of LDAP's service account; sealed at rest, never shown
-	Created  time.Time
-	Updated  time.Time
+	ID        string
+	Number    int64    // for wires that know it by an integer; never given twice
+	Handle    [16]byte // for wires that know it by 16 random bytes
+	Kind      ProviderKind
+	Name      string // unique, compared folded
+	Enabled   bool
+	Settings  ProviderSettings
+	Secret    secret.String // client secret, or the password of LDAP's service account; sealed at rest, never shown
+	HasSecret bool          // it has one, where Secret is not shown
+	Created   time.Time
+	Updated   time.Time
 }
 
 // ProviderSettings is everything about a provider that may be shown. Members of other kinds are empty.
@@ -135,10 +136,11 @@ type Visitor struct {
 	EmailVerified bool
 	Display       string
 
-	Groups   []string  // names of the groups that the provider lists, where its JIT.Groups asks for them
-	Unmapped string    // why an expression of its JIT has no value: names what is missing, repeats no value; empty: each has one
-	Session  string    // the session at the provider, under which it may end it; empty: it named none
-	Until    time.Time // when the session at the provider ends at the latest; zero: it did not say
+	Groups     []string  // names of the groups that the provider lists, where its JIT.Groups asks for them
+	GroupsSaid bool      // the provider says which groups, or that there are none; otherwise it says nothing of groups
+	Unmapped   string    // why an expression of its JIT has no value: names what is missing, repeats no value; empty: each has one
+	Session    string    // the session at the provider, under which it may end it; empty: it named none
+	Until      time.Time // when the session at the provider ends at the latest; zero: it did not say
 }
 
 // The faults of providers.
@@ -162,9 +164,9 @@ type ProviderStore interface {
 	ByHandle(ctx context.Context, handle [16]byte) (Provider, error)
 	// All lists providers by number.
 	All(ctx context.Context) ([]Provider, error)
-	// Change loads the provider, hands it to decide, stores what that returns and e, and tells all nodes, all or nothing. Sessions that began
-	// by a provider which is disabled by it end. It reports ErrNoProvider and ErrProviderTaken.
-	Change(ctx context.Context, id string, decide func(Provider) (Provider, error), e audit.Event) (Provider, error)
+	// Change loads the provider, hands it to decide, stores what that returns and the event of it, and tells all nodes, all or nothing. Sessions that
+	// began by a provider which is disabled by it end. It reports ErrNoProvider and ErrProviderTaken.
+	Change(ctx context.Context, id string, decide func(Provider) (Provider, error), event func(was, is Provider) audit.Event) (Provider, error)
 	// Delete removes the provider with its links and flows, ends the sessions that began by it, records e, tells all nodes. It reports ErrNoProvider.
 	Delete(ctx context.Context, id string, e audit.Event) error
 

@@ -134,7 +134,7 @@ func (s *Providers) link(ctx context.Context, p Provider, v Visitor, u User) (Us
 	case err != nil:
 		return User{}, err
 	case guarded: // or whoever can choose an address at the provider becomes an administrator here (rule F12)
-		return User{}, &Stranger{Reason: "the user administers the installation, and is linked by hand alone", User: u}
+		return User{}, &Stranger{Reason: "the user has rights over others, and is linked by hand alone", User: u}
 	case len(links) > 0:
 		return User{}, &Stranger{Reason: "the user is linked to a provider already; an administrator may link them", User: u}
 	case u.Shut():

@@ -60,7 +60,7 @@ type NewProvider struct {
 
 // Add makes a provider.
 func (s *Providers) Add(ctx context.Context, by Authority, in NewProvider) (Provider, error) {
-	id, now := s.NewID(), s.Now()
+	id, now := s.NewID(), s.now()
 	e, err := by.AuthorizeOn(ctx, actionProviderCreate, Target{Kind: kindProvider, ID: id})
 	if err != nil {
 		return Provider{}, err
@@ -74,8 +74,12 @@ func (s *Providers) Add(ctx context.Context, by Authority, in NewProvider) (Prov
 	return p.shown(), err
 }
 
+// now is the time as it is kept: in microseconds, so that a provider is shown at once as it is later.
+func (s *Providers) now() time.Time { return s.Now().Truncate(time.Microsecond) }
+
 // shown is a provider without its secret: that is written, and never read again.
 func (p Provider) shown() Provider {
+	p.HasSecret = !p.Secret.Empty()
 	p.Secret = secret.String{}
 	return p
 }
@@ -83,30 +87,16 @@ func (p Provider) shown() Provider {
 // Change loads the provider, hands it to decide and keeps what that returns; what identifies it stays, and its kind, unless it was a Draft. decide sees no
 // secret, and leaves the secret as it is by leaving it empty. It may run more than once. It reports ErrNoProvider and ErrProviderTaken.
 func (s *Providers) Change(ctx context.Context, by Authority, id string, decide func(Provider) (Provider, error)) (Provider, error) {
-	return s.change(ctx, by, id, "settings", decide)
-}
-
-// SetEnabled lets people come from a provider, or no longer: then the sessions that began by it end.
-func (s *Providers) SetEnabled(ctx context.Context, by Authority, id string, enabled bool) (Provider, error) {
-	what := "disabled"
-	if enabled {
-		what = "enabled"
-	}
-	return s.change(ctx, by, id, what, func(p Provider) (Provider, error) {
-		p.Enabled = enabled
-		return p, nil
-	})
-}
-
-func (s *Providers) change(ctx context.Context, by Authority, id, what string, decide func(Provider) (Provider, error)) (Provider, error) {
 	was, e, err := s.allowed(ctx, by, actionProviderUpdate, id)
 	if err != nil {
 		return Provider{}, err
 	}
 	e.Object.Name = was.Name
-	now := s.Now()
+	now := s.now()
 	p, err := s.Store.Change(ctx, id, func(was Provider) (Provider, error) {
-		p, err := decide(was.shown())
+		given := was.shown()
+		given.Settings = given.Settings.copied()
+		p, err := decide(given)
 		if err != nil {
 			return Provider{}, err
 		}
@@ -118,8 +108,16 @@ func (s *Providers) change(ctx context.Context, by Authority, id, what string, d
 		}
 		p.ID, p.Number, p.Handle, p.Created, p.Updated = was.ID, was.Number, was.Handle, was.Created, now
 		return p, s.check(p)
-	}, e.With("changed", what))
+	}, func(was, is Provider) audit.Event { return is.changedEvent(was, e) })
 	return p.shown(), err
+}
+
+// SetEnabled lets people come from a provider, or no longer: then the sessions that began by it end.
+func (s *Providers) SetEnabled(ctx context.Context, by Authority, id string, enabled bool) (Provider, error) {
+	return s.Change(ctx, by, id, func(p Provider) (Provider, error) {
+		p.Enabled = enabled
+		return p, nil
+	})
 }
 
 // Remove removes a provider with its links, ends the sessions that began by it, and returns what it was. Users whom it made stay.

@@ -27,11 +27,12 @@ const (
 
 // Standing is a user as a refresh finds them.
 type Standing struct {
-	User   User
-	Remote bool    // linked to a directory, which says who they are: no other provider changes them
-	Guest  bool    // does not belong to the default account, so its groups are not theirs
-	In     []Group // the groups of the default account that they are in
-	Named  []Group // those of the names that were asked for
+	User    User
+	Remote  bool     // linked to a directory, which says who they are: no other provider changes them
+	Guest   bool     // does not belong to the default account, so its groups are not theirs
+	In      []Group  // the groups of the default account that they are in
+	Vouched []string // ids of those among them that they are in by a provider's word
+	Named   []Group  // those of the names that were asked for
 }
 
 // Update is what a refresh stores. Without an event it is nothing.
@@ -48,8 +49,8 @@ type Update struct {
 var ErrOvertaken = fault.New(fault.Conflict, "another change was made at the same time; try again")
 
 // refresh makes a user what their provider says now, at every sign-in, where its JIT adds people: display name, e-mail address, and the groups of the default account,
-// which become those that the provider lists, all in one change with one event, and nothing at all where nothing is new. People whom a directory knows are left
-// alone. Whoever administers the installation keeps name and address, so that no provider gets hold of their mail; their groups follow.
+// which become those that the provider lists, or, where it says nothing of groups, lose what providers put them into; all in one change with one event, and nothing at all where nothing is new. People whom a directory knows are left
+// alone. Whoever has rights over others keeps name and address, so that no provider gets hold of their mail; their groups follow.
 func (s *Providers) refresh(ctx context.Context, p Provider, v Visitor, u User) (User, error) {
 	if !p.Settings.JIT.Provision || u.Shut() {
 		return u, nil
@@ -93,7 +94,7 @@ func (r *refresh) sort(names []string) {
 	r.sent = make(map[string]string)
 	for _, name := range names {
 		name = strings.TrimSpace(name)
-		if name == "" || !isLine(name, maxSentGroup) || len(Fold(name)) > maxSentFolded {
+		if name == "" || !isLine(name, maxSentGroup) || strings.ContainsFunc(name, unseen) || len(Fold(name)) > maxSentFolded {
 			r.unusable++
 			continue
 		}
@@ -223,7 +224,8 @@ func (r *refresh) person(u *User) (changed []string, err error) {
 	return changed, nil
 }
 
-// groups says which groups are joined, made and left, and how many were held back. Leaving is always done, also where somebody was put by hand.
+// groups says which groups are joined, made and left, and how many were held back. Leaving is always done, also where somebody was put by hand; by hand they
+// stay only where the provider says nothing of groups, which may be a claim that it forgot.
 func (r *refresh) groups(now Standing, to *Update) (held int, err error) {
 	if !r.syncs(now) {
 		return 0, nil
@@ -231,7 +233,7 @@ func (r *refresh) groups(now Standing, to *Update) (held int, err error) {
 	in, named := make(map[string]bool), make(map[string]Group)
 	for _, g := range now.In {
 		in[Fold(g.Name)] = true
-		if _, listed := r.sent[Fold(g.Name)]; !listed {
+		if _, listed := r.sent[Fold(g.Name)]; !listed && (r.v.GroupsSaid || slices.Contains(now.Vouched, g.ID)) {
 			to.Leave = append(to.Leave, g.ID)
 		}
 	}

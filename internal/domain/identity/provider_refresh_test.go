@@ -29,7 +29,7 @@ func arriving(change func(*outside), groups ...string) (*identity.Providers, *ou
 		change(o)
 	}
 	v := visitor("dana")
-	v.Groups = groups
+	v.Groups, v.GroupsSaid = groups, true
 	return s, o, v
 }
 
@@ -88,9 +88,19 @@ func TestArrive_refreshes(t *testing.T) {
 				v.Display, v.Email, v.Groups, v.Unmapped = "x", "x@example.test", []string{"x"}, "x"
 			}, "", "The dana", "dana@example.test", true, "",
 		},
-		"groups_by_making_them":    {none, nil, func(v *identity.Visitor) { v.Groups = []string{"ops", "dev"} }, "groups", "The dana", "dana@example.test", true, "dev ops"},
-		"groups_by_joining_them":   {func(o *outside) { o.group("g1", "ops", "eve") }, nil, func(v *identity.Visitor) { v.Groups = []string{"ops"} }, "groups", "The dana", "dana@example.test", true, "ops"},
-		"groups_by_leaving_them":   {func(o *outside) { o.group("g1", "ops", "dana", "eve") }, nil, nil, "groups", "The dana", "dana@example.test", true, ""},
+		"groups_by_making_them":  {none, nil, func(v *identity.Visitor) { v.Groups = []string{"ops", "dev"} }, "groups", "The dana", "dana@example.test", true, "dev ops"},
+		"groups_by_joining_them": {func(o *outside) { o.group("g1", "ops", "eve") }, nil, func(v *identity.Visitor) { v.Groups = []string{"ops"} }, "groups", "The dana", "dana@example.test", true, "ops"},
+		"groups_by_leaving_them": {func(o *outside) { o.group("g1", "ops", "dana", "eve") }, nil, nil, "groups", "The dana", "dana@example.test", true, ""},
+		"groups_by_leaving_those_of_a_provider_alone_where_nothing_is_said": {
+			func(o *outside) {
+				o.group("g1", "ops", "dana")
+				o.group("g2", "dev", "dana")
+				o.in[1].provider = "another"
+			}, nil, func(v *identity.Visitor) { v.GroupsSaid = false }, "groups", "The dana", "dana@example.test", true, "ops",
+		},
+		"no_groups_by_hand_where_nothing_is_said": {
+			func(o *outside) { o.group("g1", "ops", "dana") }, nil, func(v *identity.Visitor) { v.GroupsSaid = false }, "", "The dana", "dana@example.test", true, "ops",
+		},
 		"no_groups_they_are_in":    {func(o *outside) { o.group("g1", "ops", "dana") }, nil, func(v *identity.Visitor) { v.Groups = []string{"ops"} }, "", "The dana", "dana@example.test", true, "ops"},
 		"groups_in_another_case":   {func(o *outside) { o.group("g1", "Ops", "dana"); o.group("g2", "Straße") }, nil, func(v *identity.Visitor) { v.Groups = []string{"OPS", "ops ", "STRASSE"} }, "groups", "The dana", "dana@example.test", true, "Ops Straße"},
 		"no_groups_without_a_name": {func(o *outside) { o.group("g1", "ops", "dana") }, func(p *identity.Provider) { p.Settings.JIT.Groups = "" }, func(v *identity.Visitor) { v.Groups = []string{"dev"} }, "", "The dana", "dana@example.test", true, "ops"},
@@ -105,7 +115,7 @@ func TestArrive_refreshes(t *testing.T) {
 		},
 		"no_groups_that_cannot_be_one": {
 			none, nil, func(v *identity.Visitor) {
-				v.Groups = []string{"", " \t ", "a\x00b", "a\nb", "\xff", strings.Repeat("x", 256), strings.Repeat("\ufdfa", 200)}
+				v.Groups = []string{"", " \t ", "a\x00b", "a\nb", "o\u200bps", "o\u00adps", "\u202eops", "\xff", strings.Repeat("x", 256), strings.Repeat("\ufdfa", 200)}
 			}, "", "The dana", "dana@example.test", true, "",
 		},
 		"no_administrators_groups": {
@@ -340,6 +350,9 @@ func (o *outside) Standing(ctx context.Context, user string, names []string) (id
 		}
 		if slices.ContainsFunc(o.in, func(m inGroup) bool { return m.group == g.ID && m.user == user }) {
 			is.In = append(is.In, g)
+			if slices.ContainsFunc(o.in, func(m inGroup) bool { return m.group == g.ID && m.user == user && m.provider != "" }) {
+				is.Vouched = append(is.Vouched, g.ID)
+			}
 		}
 		if slices.Contains(names, identity.Fold(g.Name)) {
 			is.Named = append(is.Named, g)

@@ -59,12 +59,12 @@ func (o *outside) ByHandle(_ context.Context, h [16]byte) (identity.Provider, er
 
 func (o *outside) All(context.Context) ([]identity.Provider, error) { return slices.Clone(o.all), nil }
 
-func (o *outside) Change(_ context.Context, id string, decide func(identity.Provider) (identity.Provider, error), e audit.Event) (identity.Provider, error) {
+func (o *outside) Change(_ context.Context, id string, decide func(identity.Provider) (identity.Provider, error), event func(was, is identity.Provider) audit.Event) (identity.Provider, error) {
 	for i, p := range o.all {
 		if p.ID == id {
 			is, err := decide(p)
 			if err == nil {
-				o.all[i], o.events = is, append(o.events, e)
+				o.all[i], o.events = is, append(o.events, event(p, is))
 			}
 			return is, err
 		}
@@ -508,5 +508,20 @@ func TestProviders(t *testing.T) {
 	})
 	if gone, err := s.Remove(ctx, providing, p.ID); err != nil || gone.ID != p.ID || !gone.Secret.Empty() {
 		t.Errorf("%+v, %v", gone, err)
+	}
+}
+
+// A change answers with the time that is kept, which later reads show again.
+func TestProviders_keep_microseconds(t *testing.T) {
+	t.Parallel()
+	s, _ := newProviders()
+	s.Now = func() time.Time { return start.Add(1234567 * time.Nanosecond) }
+	p, err := s.Add(t.Context(), providing, identity.NewProvider{Kind: identity.Draft, Name: "Later", Disabled: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed, err := s.Change(t.Context(), providing, p.ID, func(p identity.Provider) (identity.Provider, error) { return p, nil })
+	if want := start.Add(1234 * time.Microsecond); err != nil || !p.Created.Equal(want) || !p.Updated.Equal(want) || !changed.Updated.Equal(want) {
+		t.Errorf("%v, %v, %v, %v", p.Created, p.Updated, changed.Updated, err)
 	}
 }

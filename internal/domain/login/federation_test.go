@@ -169,14 +169,27 @@ type abroad struct {
 	until time.Time // when that ends
 
 	meanwhile func() // what somebody else does while the provider is asked
+
+	mu   sync.Mutex
+	meet int           // how many are asked at the same time before any answers; 0: each answers by itself
+	met  chan struct{} // closed when they are
 }
 
 func (a *abroad) Depart(_ context.Context, p identity.Provider, f *login.Flow) (login.Departure, error) {
 	if a.away || p.Secret.Empty() {
 		return login.Departure{}, &login.Wrong{Reason: "the provider cannot be asked"}
 	}
+	a.mu.Lock()
 	a.begun++
-	f.State, f.Nonce = secret.New(fmt.Sprint(a.kind, " state ", a.begun)), secret.New("nonce")
+	begun := a.begun
+	if begun == a.meet {
+		close(a.met)
+	}
+	a.mu.Unlock()
+	if a.meet > 0 {
+		<-a.met
+	}
+	f.State, f.Nonce = secret.New(fmt.Sprint(a.kind, " state ", begun)), secret.New("nonce")
 	return login.Departure{Provider: p, URL: "https://" + p.ID, Flow: *f}, nil
 }
 
@@ -387,6 +400,12 @@ func TestWays(t *testing.T) {
 		ask(t, p, "dana@example.test", accID, everything)
 		ask(t, p, "dana@example.test", strings.ToUpper(accID), everything)
 		ask(t, p, "", "11111111-1111-4111-8111-111111111111", "password")
+	})
+	t.Run("are_asked_for_at_the_same_time", func(t *testing.T) {
+		t.Parallel()
+		p := newPort()
+		p.oidc.meet, p.oidc.met = 2, make(chan struct{}) // a slow provider keeps no other waiting
+		ask(t, p, "dana@example.test", "", everything)
 	})
 	t.Run("depend_on_the_domain_of_the_address", func(t *testing.T) {
 		t.Parallel()
@@ -890,4 +909,36 @@ func TestRecheckDue(t *testing.T) {
 			t.Error("asked")
 		}
 	})
+}
+
+// Of several identity providers the record says at which one somebody failed: to reach it, by what it said, or by a word of it to end sessions.
+func TestRefusals_name_the_provider(t *testing.T) {
+	t.Parallel()
+	for name, try := range map[string]func(t *testing.T, p *port) error{
+		"that is away": func(t *testing.T, p *port) error {
+			p.oidc.away = true
+			_, err := p.Depart(t.Context(), 1, "/", p.at())
+			return err
+		},
+		"that sends nonsense": func(t *testing.T, p *port) error {
+			d, err := p.Depart(t.Context(), 1, "/", p.at())
+			want(t, err, nil)
+			_, err = p.Land(t.Context(), identity.OIDC, login.Return{Code: "bad code", State: d.Flow.State.Reveal()}, p.at())
+			return err
+		},
+		"that lies to a program": func(t *testing.T, p *port) error {
+			_, err := p.SignIn(t.Context(), p.vouched(login.OIDC, 1, "bad code"), login.Begin{})
+			return err
+		},
+		"that ends nothing": func(t *testing.T, p *port) error { return p.LoggedOut(t.Context(), 1, "garbage", p.at()) },
+	} {
+		p := newPort()
+		p.vouchers.all[0].Name = "Corp"
+		if err := try(t, p); err == nil {
+			t.Fatalf("%s: no error", name)
+		}
+		if e := p.events.all[len(p.events.all)-1]; e.Object.Kind != "provider" || e.Object.ID != "corp" || e.Object.Name != "Corp" || e.Actor.Name != "" {
+			t.Errorf("%s: on record is %+v", name, e)
+		}
+	}
 }

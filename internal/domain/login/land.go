@@ -88,6 +88,11 @@ func (s *Service) landBrowser(ctx context.Context, there Federation, kind identi
 // visit has the provider's answer checked. What may be used once is used up by it, right or wrong: a code before it goes anywhere,
 // the rest before anybody hears who came (rules F2 and F5).
 func (s *Service) visit(ctx context.Context, there Federation, to identity.Provider, f *Flow, back Return) (identity.Visitor, error) {
+	v, err := s.judge(ctx, there, to, f, back)
+	return v, named(to, err)
+}
+
+func (s *Service) judge(ctx context.Context, there Federation, to identity.Provider, f *Flow, back Return) (identity.Visitor, error) {
 	none := identity.Visitor{}
 	if !to.Enabled {
 		return none, &Wrong{Reason: "the identity provider is disabled"}

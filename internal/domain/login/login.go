@@ -226,7 +226,13 @@ func (s *Service) record(ctx context.Context, p Presented, action access.Action,
 			on = known.Resource()
 		}
 	}
+	var logout *unheard
+	if errors.As(why, &logout) && logout.provider.ID != "" {
+		on = access.Resource{Kind: string(logout.provider.Kind), ID: logout.provider.ID}
+	}
 	e := access.NobodyAt(p.Address, p.Door, s.Now()).Event(s.Now(), action, on, audit.Refused)
-	e.Reason = reason
+	if e.Reason = reason; logout != nil {
+		e.Object.Name = logout.provider.Name
+	}
 	return s.Audit.Refuse(ctx, e)
 }

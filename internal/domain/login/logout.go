@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
@@ -29,7 +30,7 @@ func (s *Service) LoggedOut(ctx context.Context, number int64, token string, p P
 	switch {
 	case errors.As(err, &wrong):
 		s.count(p.Kind, "failed")
-		return s.refuse(ctx, p, &unheard{wrong.Reason})
+		return s.refuse(ctx, p, &unheard{wrong.Reason, wrong.provider})
 	case err != nil:
 		s.count(p.Kind, "error")
 		return err
@@ -38,8 +39,11 @@ func (s *Service) LoggedOut(ctx context.Context, number int64, token string, p P
 	return nil
 }
 
-// unheard is an ErrNoLogout with the reason, which goes on record.
-type unheard struct{ reason string }
+// unheard is an ErrNoLogout with the reason and the provider, which go on record.
+type unheard struct {
+	reason   string
+	provider access.Principal
+}
 
 func (u *unheard) Error() string { return u.reason }
 
@@ -53,8 +57,13 @@ func (s *Service) loggedOut(ctx context.Context, number int64, token string) err
 	case err != nil:
 		return err
 	case s.Federations[from.Kind] == nil || !from.Enabled: // what began by one that is disabled has ended
-		return &Wrong{Reason: "the identity provider is disabled, or sends no logout tokens"}
+		return named(from, &Wrong{Reason: "the identity provider is disabled, or sends no logout tokens"})
 	}
+	return named(from, s.heard(ctx, from, token))
+}
+
+// heard does what a token of that provider says, once.
+func (s *Service) heard(ctx context.Context, from identity.Provider, token string) error {
 	ends, once, err := s.Federations[from.Kind].Logout(ctx, from, token)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 	"github.com/gatehouse-project/gatehouse/internal/domain/factor"
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
+	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
@@ -44,6 +45,19 @@ type Wrong struct {
 	unseen bool             // nothing was looked at, so nothing was counted
 	unread bool             // because no right CAPTCHA came along
 	again  bool             // it was used before: somebody else came with it, perhaps at this moment
+
+	provider access.Principal // which identity provider it came from, where one is known
+}
+
+// named names the identity provider at which an attempt failed, so that the record says which of several is to be looked at. Other errors pass.
+func named(to identity.Provider, err error) error {
+	var wrong *Wrong
+	if !errors.As(err, &wrong) || to.ID == "" {
+		return err
+	}
+	known := *wrong
+	known.provider = access.Principal{Kind: "provider", ID: to.ID, Name: to.Name}
+	return &known
 }
 
 func (w *Wrong) Error() string { return ErrFailed.Text + ": " + w.Reason }
@@ -239,12 +253,16 @@ func (s *Service) tell(ctx context.Context, p Presented, begun time.Time, why *W
 // may be a password in the wrong place.
 func (s *Service) recordWrong(ctx context.Context, p Presented, why *Wrong, at guard.Standing) error {
 	now := s.Now()
-	on := access.Resource{Kind: string(why.Who.Kind), ID: why.Who.ID}
-	if why.Who.ID == "" {
+	about := why.Who
+	if about.ID == "" {
+		about = why.provider
+	}
+	on := access.Resource{Kind: string(about.Kind), ID: about.ID}
+	if about.ID == "" {
 		on = access.Resource{Kind: string(p.Kind)}
 	}
 	e := access.NobodyAt(p.Address, p.Door, now).Event(now, actionLogin+access.Action(p.Kind), on, audit.Refused)
-	e.Actor.Name, e.Object.Name, e.Reason = why.Who.Name, why.Who.Name, why.Reason
+	e.Actor.Name, e.Object.Name, e.Reason = why.Who.Name, about.Name, why.Reason
 	if at.Locked {
 		lock := access.NobodyAt(p.Address, p.Door, now).Event(now, actionLock, on, audit.Done)
 		lock.Object.Name, lock.Reason = why.Who.Name, "too many failed sign-ins"

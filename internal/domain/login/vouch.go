@@ -46,12 +46,12 @@ func (s *Service) provider(ctx context.Context, handle [16]byte, kind identity.P
 // arrived makes a proof of who came from a provider.
 func (s *Service) arrived(ctx context.Context, p Presented, to identity.Provider, v identity.Visitor) (Proof, error) {
 	if !v.Until.IsZero() && !s.Now().Before(v.Until) {
-		return Proof{}, &Wrong{Reason: "the session at the identity provider is over"}
+		return Proof{}, named(to, &Wrong{Reason: "the session at the identity provider is over"})
 	}
 	u, err := s.Providers.Arrive(ctx, to, v)
 	var stranger *identity.Stranger
 	if errors.As(err, &stranger) {
-		return Proof{}, wrongUser(stranger.User, stranger.Reason)
+		return Proof{}, named(to, wrongUser(stranger.User, stranger.Reason))
 	}
 	if err != nil {
 		return Proof{}, err
@@ -78,7 +78,7 @@ func (s directories) Prove(ctx context.Context, p Presented) (Proof, error) {
 	}
 	v, err := s.Directory.Bind(ctx, to, p.Name, p.Secret)
 	if err != nil {
-		return Proof{}, err
+		return Proof{}, named(to, err)
 	}
 	return s.arrived(ctx, p, to, v)
 }

@@ -3,6 +3,7 @@ package login
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -36,10 +37,16 @@ func (s *Service) Ways(ctx context.Context, p Presented) ([]Way, error) {
 	if err != nil || blocked {
 		return ways, err
 	}
-	for _, to := range offered {
-		w := Way{Provider: &to}
+	asked := make([]func() (Departure, error), len(offered))
+	for i, to := range offered {
 		if to.Kind != identity.LDAP {
-			d, err := s.begin(ctx, to, Flow{})
+			asked[i] = s.ask(ctx, to, Flow{})
+		}
+	}
+	for i, to := range offered {
+		w := Way{Provider: &to}
+		if asked[i] != nil {
+			d, err := s.keep(ctx, asked[i])
 			if errors.As(err, new(*Wrong)) {
 				continue // it says so in its test; others go on
 			}
@@ -108,7 +115,7 @@ func (s *Service) Depart(ctx context.Context, number int64, target string, p Pre
 		return Departure{}, s.unsupported(ctx, p, to)
 	}
 	d, err := s.begin(ctx, to, Flow{Browser: secret.New(secret.Token(32)), Target: s.SafeTarget(target)})
-	return d, s.disclosed(ctx, p, err)
+	return d, s.disclosed(ctx, p, named(to, err))
 }
 
 // unsupported refuses, on record, a provider by which nobody can sign in yet.
@@ -129,20 +136,46 @@ func (s *Service) disclosed(ctx context.Context, p Presented, err error) error {
 
 // begin asks the provider's room how to get there and keeps the flow.
 func (s *Service) begin(ctx context.Context, to identity.Provider, f Flow) (Departure, error) {
+	return s.keep(ctx, s.ask(ctx, to, f))
+}
+
+// ask begins to ask the provider's room how to get there, and returns what waits for the answer: providers that are slow are slow at the same time.
+func (s *Service) ask(ctx context.Context, to identity.Provider, f Flow) func() (Departure, error) {
 	there := s.Federations[to.Kind]
-	if there == nil {
-		return Departure{}, &Wrong{Reason: "nobody here speaks " + string(to.Kind)}
-	}
 	now := s.Now()
 	f.ID, f.Provider, f.Created, f.Expires = s.NewID(), to.ID, now, now.Add(flowLife)
-	d, err := there.Depart(ctx, to, &f)
+	var d Departure
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { // what a stranger's document does to its reader ends this sign-in alone
+			if p := recover(); p != nil {
+				err = fmt.Errorf("ask identity provider %s: %v", to.Name, p)
+			}
+		}()
+		if there == nil {
+			err = &Wrong{Reason: "nobody here speaks " + string(to.Kind)}
+			return
+		}
+		d, err = there.Depart(ctx, to, &f)
+		to.Secret = secret.String{}
+		d.Provider, d.Flow = to, f
+	}()
+	return func() (Departure, error) {
+		<-done
+		return d, err
+	}
+}
+
+// keep waits for what a provider's room says and keeps the flow.
+func (s *Service) keep(ctx context.Context, asked func() (Departure, error)) (Departure, error) {
+	d, err := asked()
 	if err != nil {
 		return Departure{}, err
 	}
-	if f.State.Empty() {
+	if d.Flow.State.Empty() {
 		return Departure{}, fault.New(fault.Internal, "a flow without state would be found by anybody")
 	}
-	to.Secret = secret.String{}
-	d.Provider, d.Flow = to, f
-	return d, s.Flows.Insert(ctx, f)
+	return d, s.Flows.Insert(ctx, d.Flow)
 }

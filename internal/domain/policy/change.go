@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
@@ -97,7 +98,9 @@ func (s *Service) ChangeBasic(ctx context.Context, by access.Caller, decide func
 	}
 	now := s.Now()
 	to.Version, to.Updated = was.Version+1, moment(now)
-	if err := s.Store.ChangeBasic(ctx, was.Version, to, changedEvent(by, now, access.BasicAuthUpdate, "basicauth", changed)); err != nil {
+	e := changedEvent(by, now, access.BasicAuthUpdate, "basicauth", changed)
+	e = withPatterns(withPatterns(e, "paths", was.Paths, to.Paths), "users", was.Users, to.Users)
+	if err := s.Store.ChangeBasic(ctx, was.Version, to, e); err != nil {
 		return Basic{}, err
 	}
 	s.Forget()
@@ -107,7 +110,7 @@ func (s *Service) ChangeBasic(ctx context.Context, by access.Caller, decide func
 // moment is a time as a store gives it back.
 func moment(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
-// changedEvent says which members changed, and no values.
+// changedEvent says which members changed, and no values: what a wire keeps in Extra is nobody's to read.
 func changedEvent(by access.Caller, now time.Time, action access.Action, name string, changed []string) audit.Event {
 	e := by.Event(now, action, access.Resource{Kind: "policy", ID: name}, audit.Done)
 	e.Object.Name = name
@@ -115,6 +118,21 @@ func changedEvent(by access.Caller, now time.Time, action access.Action, name st
 		return e.With("changed", "nothing; the setting no longer counts")
 	}
 	return e.With("changed", strings.Join(changed, ", "))
+}
+
+// withPatterns says which patterns came and went, as lists in JSON: they tell whom the policy lets through, and are no secret.
+func withPatterns(e audit.Event, of string, was, is []string) audit.Event {
+	for name, list := range map[string][]string{"added": without(is, was), "removed": without(was, is)} {
+		if text, err := json.Marshal(list); err == nil && len(list) > 0 {
+			e = e.With(of+"_"+name, string(text))
+		}
+	}
+	return e
+}
+
+// without returns what of a list is not in another.
+func without(list, other []string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(one string) bool { return slices.Contains(other, one) })
 }
 
 // differs names the members in which two policies differ.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -30,13 +31,17 @@ func (b Basic) Blocks(path, user string) bool {
 			return false
 		}
 	}
-	folded := identity.Login(user)
-	for _, pattern := range b.Users {
-		if matches(identity.Fold(pattern), folded) {
-			return false
-		}
-	}
-	return true
+	return !b.allows(identity.Login(user))
+}
+
+// allows reports whether a pattern lets the folded login name through. An address is let through only by a pattern that has an @ of its own:
+// people choose their addresses, and who calls theirs build-me@example.org is not meant by "build-*".
+func (b Basic) allows(user string) bool {
+	address := strings.Contains(user, "@")
+	return slices.ContainsFunc(b.Users, func(pattern string) bool {
+		pattern = identity.Fold(pattern)
+		return (!address || strings.Contains(pattern, "@")) && matches(pattern, user)
+	})
 }
 
 // matches reports whether the whole text is what the pattern says: "*" is any run of characters, also none; all else is itself. It looks

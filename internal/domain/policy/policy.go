@@ -26,7 +26,7 @@ type SSO struct {
 type Basic struct {
 	Block bool     `json:"block"`
 	Paths []string `json:"paths,omitempty"` // patterns of paths where it is taken all the same
-	Users []string `json:"users,omitempty"` // patterns of login names from whom it is taken all the same
+	Users []string `json:"users,omitempty"` // patterns of login names from whom it is taken all the same; addresses fit only those that hold an @
 	Warn  bool     `json:"warn,omitempty"`  // answers to who sends one carry a warning
 
 	Version int64     `json:"-"` // counts the changes; 0: none yet

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 	"sync"
@@ -129,7 +130,15 @@ func TestChange(t *testing.T) {
 		if b.Version != 1 || !reflect.DeepEqual(b, w.store.basic) {
 			t.Errorf("%+v", b)
 		}
-		if e := w.store.events[1]; e.Action != "basicauth.update" || e.Object.Name != "basicauth" || e.Detail["changed"] != "block, paths, users, warn" || strings.Contains(fmt.Sprint(e), "robot") {
+		if e := w.store.events[1]; e.Action != "basicauth.update" || e.Object.Name != "basicauth" || !maps.Equal(e.Detail, map[string]string{
+			"changed": "block, paths, users, warn", "paths_added": `["/rest/*"]`, "users_added": `["robot"]`,
+		}) {
+			t.Errorf("%+v", e)
+		}
+		w.block(t, func(b *policy.Basic) { b.Users, b.Warn = []string{"deploy", "a, b"}, false })
+		if e := w.store.events[2]; !maps.Equal(e.Detail, map[string]string{
+			"changed": "users, warn", "users_added": `["deploy","a, b"]`, "users_removed": `["robot"]`,
+		}) {
 			t.Errorf("%+v", e)
 		}
 	})

@@ -50,7 +50,7 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	f.AllowHTTP = false
-	if err := f.Check(oidcProvider("http://127.0.0.1:80", "gate")); !fault.Is(err, fault.Invalid) {
+	if err := f.Check(oidcProvider("http://127.0.0.1:80", "gate")); !fault.Is(err, fault.Invalid) || !strings.Contains(fault.Text(err), "sso.allow_http") {
 		t.Errorf("plain http: %v", err)
 	}
 }

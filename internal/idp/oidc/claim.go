@@ -178,6 +178,7 @@ func (c claims) provision(v *identity.Visitor, jit identity.JIT, texts map[strin
 	if jit.Groups == "" {
 		return
 	}
+	v.GroupsSaid = c[jit.Groups] != nil && string(c[jit.Groups]) != "null"
 	if v.Groups = c.list(jit.Groups); c.elsewhere(jit.Groups) {
 		v.Unmapped = "the groups: the provider names another place to ask for the claim " + jit.Groups + ", which is not asked"
 	}

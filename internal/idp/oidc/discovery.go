@@ -173,6 +173,8 @@ func checkURL(text string, allowHTTP bool) error {
 		return nil
 	case u.Scheme == "http" && allowHTTP && loopback(u.Hostname()):
 		return nil
+	case u.Scheme == "http":
+		return errors.New("must be an https URL (http is for tests on loopback, by the setting sso.allow_http)")
 	}
 	return errors.New("must be an https URL")
 }

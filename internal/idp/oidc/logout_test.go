@@ -257,7 +257,9 @@ func TestArrive_says_what_is_provisioned(t *testing.T) {
 	t.Parallel()
 	ann := identity.Visitor{Subject: "ann-1", Name: "ann", Email: "ann@example.test", EmailVerified: true}
 	with := func(change func(*identity.Visitor)) identity.Visitor { v := ann; change(&v); return v }
-	groups := func(names ...string) identity.Visitor { return with(func(v *identity.Visitor) { v.Groups = names }) }
+	groups := func(names ...string) identity.Visitor {
+		return with(func(v *identity.Visitor) { v.Groups, v.GroupsSaid = names, true })
+	}
 	claim := func(name string, value any) func(*evil) {
 		return func(e *evil) { e.claims = func(c map[string]any) { c[name] = value } }
 	}
@@ -270,8 +272,9 @@ func TestArrive_says_what_is_provisioned(t *testing.T) {
 		"groups":                            {claim("roles", []string{"b", "a", "b"}), inGroups, groups("b", "a", "b")},
 		"one group as text":                 {claim("roles", "a"), inGroups, groups("a")},
 		"groups that are no names":          {claim("roles", []any{"a", 7, map[string]any{"name": "x"}, "", " ", "x\ny", nil, []string{"x"}, strings.Repeat("x", 1025), "ä b"}), inGroups, groups("a", "ä b")},
-		"groups that are an object":         {claim("roles", map[string]any{"a": true}), inGroups, ann},
-		"no groups":                         {claim("roles", []string{}), inGroups, ann},
+		"groups that are an object":         {claim("roles", map[string]any{"a": true}), inGroups, groups()},
+		"no groups":                         {claim("roles", []string{}), inGroups, groups()},
+		"groups that are null":              {claim("roles", nil), inGroups, ann},
 		"no claim for groups":               {func(*evil) {}, inGroups, ann},
 		"groups by their exact name":        {claim("Roles", []string{"a"}), inGroups, ann},
 		"groups that nobody asks for":       {claim("roles", []string{"a"}), identity.JIT{Provision: true}, ann},

@@ -54,7 +54,7 @@ func TestSimpleSAMLphp_signs_a_person_in(t *testing.T) {
 				t.Fatalf("the response names the request %q", state)
 			}
 			v, once, err := gate.Arrive(t.Context(), p, f, answer)
-			want := identity.Visitor{Subject: "emailAddress:" + peers.SAMLMail, Name: peers.SAMLUser, Email: peers.SAMLMail, EmailVerified: true, Display: peers.SAMLDisplay, Groups: []string{"agents", "basement"}}
+			want := identity.Visitor{Subject: "emailAddress:" + peers.SAMLMail, Name: peers.SAMLUser, Email: peers.SAMLMail, EmailVerified: true, Display: peers.SAMLDisplay, Groups: []string{"agents", "basement"}, GroupsSaid: true}
 			if !v.Until.After(time.Now()) {
 				t.Errorf("the session there ends at %v", v.Until)
 			}

@@ -339,14 +339,21 @@ func TestArrive_says_who_came(t *testing.T) {
 		})},
 		{"with groups", `<saml:AttributeStatement>`, `<saml:AttributeStatement>` + groups, func(s *identity.ProviderSettings) {
 			s.JIT = identity.JIT{Provision: true, Groups: "groups"}
-		}, with(func(v *identity.Visitor) { v.Groups = []string{"agents", "basement", "third floor"} })},
+		}, with(func(v *identity.Visitor) {
+			v.Groups, v.GroupsSaid = []string{"agents", "basement", "third floor"}, true
+		})},
 		{"with groups by a friendly name", `<saml:AttributeStatement>`, `<saml:AttributeStatement>` + strings.ReplaceAll(groups, ` Name="groups"`, ` Name="urn:x" FriendlyName="groups"`), func(s *identity.ProviderSettings) {
 			s.JIT = identity.JIT{Provision: true, Groups: "groups"}
-		}, with(func(v *identity.Visitor) { v.Groups = []string{"agents", "basement", "third floor"} })},
+		}, with(func(v *identity.Visitor) {
+			v.Groups, v.GroupsSaid = []string{"agents", "basement", "third floor"}, true
+		})},
 		{"with groups by the name where another has it for a friendly one", `<saml:AttributeStatement>`, `<saml:AttributeStatement>` + strings.Replace(groups, ` Name="groups"`, ` Name="urn:x" FriendlyName="groups"`, 1), func(s *identity.ProviderSettings) {
 			s.JIT = identity.JIT{Provision: true, Groups: "groups"}
-		}, with(func(v *identity.Visitor) { v.Groups = []string{"third floor"} })},
+		}, with(func(v *identity.Visitor) { v.Groups, v.GroupsSaid = []string{"third floor"}, true })},
 		{"with no groups", "", "", func(s *identity.ProviderSettings) { s.JIT = identity.JIT{Provision: true, Groups: "groups"} }, dana},
+		{"with an attribute for groups that has no value", `<saml:AttributeStatement>`, `<saml:AttributeStatement><saml:Attribute Name="groups"/>`, func(s *identity.ProviderSettings) {
+			s.JIT = identity.JIT{Provision: true, Groups: "groups"}
+		}, with(func(v *identity.Visitor) { v.GroupsSaid = true })},
 		{"with groups that nobody asks for", `<saml:AttributeStatement>`, `<saml:AttributeStatement>` + groups, func(s *identity.ProviderSettings) { s.JIT = identity.JIT{Provision: true} }, dana},
 		{"with groups of people who are not provisioned", `<saml:AttributeStatement>`, `<saml:AttributeStatement>` + groups, func(s *identity.ProviderSettings) { s.JIT = identity.JIT{Groups: "groups"} }, dana},
 		{"until the provider's session ends", `SessionIndex="_s"`, `SessionIndex="_s" SessionNotOnOrAfter="2031-01-01T00:00:00.5Z"`, nil, with(func(v *identity.Visitor) {

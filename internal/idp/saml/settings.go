@@ -48,7 +48,7 @@ func (f *Federation) settle(p identity.Provider) (settled, error) {
 		found.add("saml.issuer", "expected the provider's entity id, at most 1024 bytes in one line")
 	}
 	if !f.mayPost(s.SSOURL) {
-		found.add("saml.sso_url", "expected an https URL without user name and fragment")
+		found.add("saml.sso_url", "expected an https URL without user name and fragment (http is for tests on loopback, by the setting sso.allow_http)")
 	}
 	var err error
 	if s.keys, err = parseCertificates(s.Certificate); err != nil {

@@ -54,7 +54,7 @@ func (a *arrival) visitor(assertion *etree.Element) (identity.Visitor, error) {
 	}
 	if a.jit.Provision {
 		a.provision(&v, values)
-		v.Groups = listOf(assertion, a.jit.Groups)
+		v.Groups, v.GroupsSaid = listOf(assertion, a.jit.Groups)
 	}
 	return v, nil
 }
@@ -76,11 +76,12 @@ func (a *arrival) provision(v *identity.Visitor, values map[string]string) {
 	}
 }
 
-// listOf returns all usable values of the attributes of that name, or, where no attribute has it for a name, of those that have it for a friendly name.
-func listOf(assertion *etree.Element, name string) []string {
+// listOf returns all usable values of the attributes of that name, or, where no attribute has it for a name, of those that have it for a friendly name. It
+// says whether there is such an attribute, with or without values.
+func listOf(assertion *etree.Element, name string) (values []string, said bool) {
 	var named, friendly []string
 	if name == "" {
-		return nil
+		return nil, false
 	}
 	found := false
 	for _, statement := range children(assertion, nsAssertion, "AttributeStatement") {
@@ -89,14 +90,14 @@ func listOf(assertion *etree.Element, name string) []string {
 			case attribute(e, "Name"):
 				named, found = append(named, allOf(e)...), true
 			case attribute(e, "FriendlyName"):
-				friendly = append(friendly, allOf(e)...)
+				friendly, said = append(friendly, allOf(e)...), true
 			}
 		}
 	}
 	if found {
-		return named
+		return named, true
 	}
-	return friendly
+	return friendly, said
 }
 
 // nameID returns the kind and the value of the one NameID.

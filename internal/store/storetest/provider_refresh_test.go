@@ -51,7 +51,7 @@ func TestProviders_refresh(t *testing.T) {
 		must(t, groups.AddMember(ctx, sellers.ID, dana.ID, start, event()))
 
 		now, err := s.Standing(ctx, dana.ID, []string{"ops", "dev", "sellers", "nowhere"})
-		if err != nil || now.User != dana || now.Remote || now.Guest || len(now.In) != 1 || now.In[0] != ops || namesOf(now.Named) != "Ops dev" {
+		if err != nil || now.User != dana || now.Remote || now.Guest || len(now.In) != 1 || now.In[0] != ops || len(now.Vouched) != 0 || namesOf(now.Named) != "Ops dev" {
 			t.Errorf("%+v, %v", now, err)
 		}
 		_, err = s.Standing(ctx, "nobody", nil)
@@ -130,6 +130,9 @@ func TestProviders_refresh(t *testing.T) {
 		if members, err := groups.Members(ctx, dev.ID); err != nil || len(members) != 1 || members[0].Provider != corp.ID {
 			t.Errorf("%+v, %v", members, err)
 		}
+		if now, err := s.Standing(ctx, dana.ID, nil); err != nil || len(now.In) != 2 || len(now.Vouched) != 2 {
+			t.Errorf("by a provider's word: %+v, %v", now, err)
+		}
 		if told := <-notices; told != "user "+dana.ID {
 			t.Errorf("told %q", told)
 		}
@@ -177,7 +180,7 @@ func TestArrivals_at_once(t *testing.T) {
 				slices.Reverse(groups)
 			}
 			wg.Go(func() {
-				v := identity.Visitor{Subject: name, Name: name, Email: name + "@example.test", EmailVerified: true, Groups: groups}
+				v := identity.Visitor{Subject: name, Name: name, Email: name + "@example.test", EmailVerified: true, Groups: groups, GroupsSaid: true}
 				if _, err := s.Arrive(t.Context(), p, v); err != nil {
 					t.Errorf("%s: %v", name, err)
 				}

@@ -72,15 +72,15 @@ func TestProviders(t *testing.T) {
 		is(t, err, identity.ErrProviderTaken)
 		_, err = s.ByID(ctx, "nobody")
 		is(t, err, identity.ErrNoProvider)
-		_, err = s.Change(ctx, corp.ID, func(p identity.Provider) (identity.Provider, error) { p.Name = "Other"; return p, nil }, event())
+		_, err = s.Change(ctx, corp.ID, func(p identity.Provider) (identity.Provider, error) { p.Name = "Other"; return p, nil }, asChanged)
 		is(t, err, identity.ErrProviderTaken)
 		refused := errors.New("no")
-		_, err = s.Change(ctx, corp.ID, func(identity.Provider) (identity.Provider, error) { return identity.Provider{}, refused }, event())
+		_, err = s.Change(ctx, corp.ID, func(identity.Provider) (identity.Provider, error) { return identity.Provider{}, refused }, asChanged)
 		is(t, err, refused)
 		changed, err := s.Change(ctx, corp.ID, func(p identity.Provider) (identity.Provider, error) {
 			p.Name, p.Secret = "Corporation", secret.New("another")
 			return p, nil
-		}, event())
+		}, asChanged)
 		must(t, err)
 		got, err := s.ByID(ctx, corp.ID)
 		must(t, err)
@@ -163,7 +163,7 @@ func TestProviders_end_what_they_vouched_for(t *testing.T) {
 
 		must(t, flows.Insert(ctx, flowOf(corp, "one")))
 		set := func(enabled bool) {
-			_, err := s.Change(ctx, corp.ID, func(p identity.Provider) (identity.Provider, error) { p.Enabled = enabled; return p, nil }, event())
+			_, err := s.Change(ctx, corp.ID, func(p identity.Provider) (identity.Provider, error) { p.Enabled = enabled; return p, nil }, asChanged)
 			must(t, err)
 		}
 		set(true)
@@ -363,3 +363,6 @@ func TestProvider_recheck_is_claimed_once(t *testing.T) {
 		}
 	})
 }
+
+// asChanged is the event of a change of a provider.
+func asChanged(_, _ identity.Provider) audit.Event { return event() }
