@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"strings"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
@@ -46,10 +47,18 @@ func (s Bindings) BindingsOn(ctx context.Context, on access.Resource) ([]access.
 		FROM role_bindings WHERE resource_kind = $1 AND resource_id = $2 ORDER BY created, id`, on.Kind, on.ID)
 }
 
+// lockHeld makes those who change what a subject holds on a resource wait for each other. A lock on its rows would not: there may be none yet.
+func lockHeld(ctx context.Context, tx Tx, b access.Binding) error {
+	return tx.Lock(ctx, strings.Join([]string{"role", string(b.Subject.Kind), b.Subject.ID, b.Resource.Kind, b.Resource.ID}, " "))
+}
+
 // SetRole implements access.Store.
 func (s Bindings) SetRole(ctx context.Context, b access.Binding, check func(held []access.Role) error, e audit.Event) error {
 	return s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
-		held, err := All(ctx, tx, Value[access.Role], `SELECT role FROM role_bindings WHERE subject_kind = $1 AND subject_id = $2 AND resource_kind = $3 AND resource_id = $4`+s.DB.ForUpdate(),
+		if err := lockHeld(ctx, tx, b); err != nil {
+			return err
+		}
+		held, err := All(ctx, tx, Value[access.Role], `SELECT role FROM role_bindings WHERE subject_kind = $1 AND subject_id = $2 AND resource_kind = $3 AND resource_id = $4`,
 			string(b.Subject.Kind), b.Subject.ID, b.Resource.Kind, b.Resource.ID)
 		if err != nil {
 			return err
@@ -76,6 +85,9 @@ func (s Bindings) SetRole(ctx context.Context, b access.Binding, check func(held
 // Grant implements access.Store.
 func (s Bindings) Grant(ctx context.Context, b access.Binding, e audit.Event) error {
 	return s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
+		if err := lockHeld(ctx, tx, b); err != nil {
+			return err
+		}
 		if fresh, err := insertBinding(ctx, tx, b); !fresh || err != nil {
 			return err
 		}

@@ -22,7 +22,7 @@ func (s Users) Delete(ctx context.Context, id string, at time.Time, e audit.Even
 		if err != nil {
 			return err
 		}
-		if err := forgetPlace(ctx, tx, access.UserKind, id); err != nil {
+		if err := s.DB.forgetPlace(ctx, tx, access.UserKind, id); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM role_bindings WHERE subject_kind = 'user' AND subject_id = $1`, id); err != nil {
@@ -35,7 +35,7 @@ func (s Users) Delete(ctx context.Context, id string, at time.Time, e audit.Even
 		if n == 0 {
 			return identity.ErrUnknown
 		}
-		if said, err = leaveProject(ctx, tx, id, said); err != nil {
+		if said, err = s.leaveProject(ctx, tx, id, said); err != nil {
 			return err
 		}
 		if err := tx.Notify(ctx, "user "+id); err != nil {
@@ -59,7 +59,7 @@ func spareLast(ctx context.Context, tx Tx, id string) error {
 }
 
 // leaveProject removes the personal project of a user who goes, unless it holds something, and returns the event with what became of it.
-func leaveProject(ctx context.Context, tx Tx, user string, e audit.Event) (audit.Event, error) {
+func (s Users) leaveProject(ctx context.Context, tx Tx, user string, e audit.Event) (audit.Event, error) {
 	project, err := One(ctx, tx, Value[string], `SELECT id FROM projects WHERE owner = $1`, user)
 	if Absent(err) {
 		return e, nil
@@ -75,7 +75,7 @@ func leaveProject(ctx context.Context, tx Tx, user string, e audit.Event) (audit
 		_, err := tx.ExecContext(ctx, `UPDATE projects SET owner = '' WHERE id = $1`, project)
 		return e.With("personal_project", "kept"), err
 	}
-	if err := forgetPlace(ctx, tx, access.ProjectKind, project); err != nil {
+	if err := s.DB.forgetPlace(ctx, tx, access.ProjectKind, project); err != nil {
 		return e, err
 	}
 	return e.With("personal_project", "removed"), tx.Notify(ctx, "project "+project)

@@ -72,7 +72,7 @@ func (s Projects) Delete(ctx context.Context, id string, e audit.Event) error {
 		if n == 0 {
 			return project.ErrUnknown
 		}
-		if err := forgetPlace(ctx, tx, access.ProjectKind, id); err != nil {
+		if err := s.DB.forgetPlace(ctx, tx, access.ProjectKind, id); err != nil {
 			return err
 		}
 		if err := tx.Notify(ctx, "project "+id); err != nil {
@@ -87,7 +87,12 @@ func (s Projects) Delete(ctx context.Context, id string, e audit.Event) error {
 }
 
 // forgetPlace removes what is held on a project or repository that goes: roles, HTTP tokens, and SSH keys that gave access to nothing else.
-func forgetPlace(ctx context.Context, tx Tx, kind, id string) error {
+func (db *DB) forgetPlace(ctx context.Context, tx Tx, kind, id string) error {
+	// Who gives one of the keys another place at this moment waits, or is waited for: that key stays.
+	_, err := All(ctx, tx, Value[string], `SELECT id FROM ssh_keys WHERE id IN (SELECT key_id FROM ssh_key_grants WHERE resource_kind = $1 AND resource_id = $2) ORDER BY id`+db.ForUpdate(), kind, id)
+	if err != nil {
+		return err
+	}
 	for _, statement := range []string{
 		`DELETE FROM role_bindings WHERE resource_kind = $1 AND resource_id = $2`,
 		`DELETE FROM http_tokens WHERE scope_kind = $1 AND scope_id = $2`,

@@ -86,7 +86,7 @@ func (s Repos) Delete(ctx context.Context, id string, e audit.Event) error {
 		if n == 0 {
 			return repo.ErrUnknown
 		}
-		if err := forgetPlace(ctx, tx, access.RepoKind, id); err != nil {
+		if err := s.DB.forgetPlace(ctx, tx, access.RepoKind, id); err != nil {
 			return err
 		}
 		return insertEvents(ctx, tx, e)
