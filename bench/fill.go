@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -94,6 +95,24 @@ func fillUsers(db *store.DB, model string, n int) ([]person, error) {
 	return all, fill(db, n, columns, copyMembership, []any{model}, row)
 }
 
+const copyKey = `INSERT INTO ssh_keys (id, number, digest, blob, role, user_id, label, label_folded, state, unsafe, expiry_days, created, expires, proven, last_used, last_address)
+	SELECT v.id, v.number, v.digest, v.blob, m.role, v.holder, m.label, m.label_folded, m.state, m.unsafe, m.expiry_days, m.created, m.expires, m.proven, m.last_used, m.last_address
+	FROM v, ssh_keys m WHERE m.id = $1`
+
+// fillKeys copies a key on file n times, as other keys that belong to people in turns.
+func fillKeys(db *store.DB, model string, people []person, n int) error {
+	bytes := "BYTEA"
+	if _, lite := db.Engine.(*sqlite.Engine); lite {
+		bytes = "BLOB"
+	}
+	now := time.Now()
+	return fill(db, n, []string{"id TEXT", "number BIGINT", "digest " + bytes, "blob " + bytes, "holder TEXT"}, copyKey, []any{model}, func(i int) []any {
+		blob := blobOf(i)
+		digest := sha256.Sum256(blob)
+		return []any{idAt(now, i), filledNumbers + i, digest[:], blob, people[i%len(people)].id}
+	})
+}
+
 const copyDelivery = `INSERT INTO webhook_deliveries (id, webhook, owner, project, entity, event, payload, triggered, state, attempts, due, status, reason)
 	SELECT v.id, w.id, w.owner, w.project, 'verify_session', 'verified', $1, v.due, 'pending', 0, v.due, 0, ''
 	FROM v JOIN webhooks w ON w.owner = v.owner`
@@ -158,13 +177,16 @@ func (h *house) store() *store.DB {
 	var engine store.Engine
 	var err error
 	if h.database == nil {
-		engine, err = sqlite.Open(context.Background(), sqlite.Options{Path: filepath.Join(h.data, "gatehouse.db")})
+		engine, err = sqlite.Open(context.Background(), sqlite.Options{Path: h.file()})
 	} else {
 		engine, err = postgresql.Open(context.Background(), postgresql.Options{URL: h.database.url})
 	}
 	h.r.must(err, "open database")
 	return &store.DB{Engine: engine}
 }
+
+// file is that of the SQLite database.
+func (h *house) file() string { return filepath.Join(h.data, "gatehouse.db") }
 
 // settle does to PostgreSQL what its autovacuum does within minutes. SQLite has nothing of the kind.
 func (h *house) settle() {

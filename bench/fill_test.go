@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"testing"
 	"time"
@@ -110,6 +111,42 @@ func TestFillUsers(t *testing.T) {
 		}
 		if _, err := accounts.Member(ctx, identity.DefaultAccount, p.id); err != nil {
 			t.Fatalf("%+v is no member: %v", p, err)
+		}
+	}
+}
+
+// Copied keys are found as those that the product took, and open the door as their owner.
+func TestFillKeys(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	db := emptyStore(t)
+	now := time.Now()
+	owner := identity.User{ID: newID(), Account: identity.DefaultAccount, Name: "model", Email: "model@bench.test", PasswordHash: "a hash", Created: now, Updated: now}
+	if err := (store.Users{DB: db}).Insert(ctx, owner, audit.NewEvent(now, "test", audit.Done)); err != nil {
+		t.Fatal(err)
+	}
+	key, err := sshkey.Parse(publicKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	model := sshkey.Registered{ID: newID(), Key: key, Role: sshkey.UserKey, User: owner.ID, Label: "bench", State: sshkey.Active, Created: now}
+	keys := store.SSHKeys{DB: db}
+	if _, err := keys.Insert(ctx, model, audit.NewEvent(now, "test", audit.Done)); err != nil {
+		t.Fatal(err)
+	}
+	const n = keyProvers + 100
+	if err := fillKeys(db, model.ID, []person{{id: owner.ID}}, n); err != nil {
+		t.Fatal(err)
+	}
+	service := &sshkey.Service{Store: keys, Now: time.Now}
+	for _, i := range []int{0, keyProvers - 1, keyProvers, n - 1, n} {
+		key, err := keyOf(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, err := service.Find(ctx, key)
+		if on := i < n; on && (err != nil || found.User != owner.ID) || !on && !errors.Is(err, sshkey.ErrUnknown) {
+			t.Errorf("key %d: %+v, %v", i, found, err)
 		}
 	}
 }

@@ -36,6 +36,10 @@ var benchmarks = []benchmark{
 	{"apikey", "checking an API key", measureAPIKey},
 	{"signin", "passwords, secrets and codes that are signed in with", measureSignIn},
 	{"session", "checking a session, and how soon its end is known", measureSession},
+	{"token", "checking an HTTP access token", measureToken},
+	{"sshkey", "looking an SSH key up among a million", measureSSHKey},
+	{"clone", "clones of a large repository, next to sshd and git's http-backend", measureClone},
+	{"fetch", "many fetches at the same moment", measureFetch},
 	{"list", "pages of a long list", measureList},
 	{"webhooks", "webhook deliveries, and none lost over kill -9", measureWebhooks},
 	{"audit", "what the sealed audit log adds to a write", measureAudit},
@@ -50,6 +54,9 @@ var modes = map[string]func() error{
 	"load-request":   func() error { return load.Serve(load.Request) },
 	"load-receive":   load.Receive,
 	"load-terminate": func() error { return load.Serve(load.Terminate) },
+	"bare-git":       bare.ServeGit,
+	"load-fetch":     func() error { return load.Serve(load.Fetch) },
+	"find-keys":      func() error { return load.Serve(findKeys) },
 	"audit-writes":   func() error { return load.Serve(writeSessions) },
 }
 

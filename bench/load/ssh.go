@@ -20,6 +20,7 @@ type Logins struct {
 	Address     string        `json:"address"`
 	KeyExchange string        `json:"key_exchange"`
 	Seed        []byte        `json:"seed"`  // of the ed25519 key
+	Seeds       [][]byte      `json:"seeds"` // in place of Seed: of several keys, in turns
 	Users       []string      `json:"users"` // one login each, and then it ends; or one user for all
 	Parallel    int           `json:"parallel"`
 	Lasting     time.Duration `json:"lasting"`
@@ -37,9 +38,15 @@ type LoginsDone struct {
 
 // Login runs Logins.
 func Login(o Logins) (LoginsDone, error) {
-	config, err := clientConfig(o.Seed, o.KeyExchange)
-	if err != nil {
-		return LoginsDone{}, err
+	if len(o.Seeds) == 0 {
+		o.Seeds = [][]byte{o.Seed}
+	}
+	configs := make([]ssh.ClientConfig, len(o.Seeds))
+	for i := range configs {
+		var err error
+		if configs[i], err = clientConfig(o.Seeds[i], o.KeyExchange); err != nil {
+			return LoginsDone{}, err
+		}
 	}
 	var (
 		next, done, failed atomic.Int64
@@ -56,7 +63,7 @@ func Login(o Logins) (LoginsDone, error) {
 					return
 				}
 				start := time.Now()
-				conn, err := dial(o.Address, o.Users[n%len(o.Users)], config)
+				conn, err := dial(o.Address, o.Users[n%len(o.Users)], configs[n%len(configs)])
 				if err != nil {
 					failed.Add(1)
 					first.CompareAndSwap(nil, err.Error())

@@ -125,8 +125,26 @@ func ForgetPeak(pid int) error {
 	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
 }
 
+// OfTreeMemory reads how many bytes of memory a process and its descendants occupy together: what several of them share counts once in all.
+func OfTreeMemory(pid int) (sum int64) {
+	sum, _ = proportional(pid) // it may have ended since
+	for _, child := range Children(pid) {
+		sum += OfTreeMemory(child)
+	}
+	return sum
+}
+
+func proportional(pid int) (int64, error) {
+	return field(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Pss:")
+}
+
 func memory(pid int, name string) (int64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return field(fmt.Sprintf("/proc/%d/status", pid), name)
+}
+
+// field reads a number of kB from a file of names and values.
+func field(file, name string) (int64, error) {
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return 0, err
 	}
@@ -136,7 +154,7 @@ func memory(pid int, name string) (int64, error) {
 			return kib << 10, err
 		}
 	}
-	return 0, fmt.Errorf("no %s of process %d", name, pid)
+	return 0, fmt.Errorf("no %s in %s", name, file)
 }
 
 // InMemory says whether a directory lies in memory rather than on a disk: there fsync costs nothing.
