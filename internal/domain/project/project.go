@@ -190,7 +190,8 @@ func (s *Service) ByID(ctx context.Context, by access.Caller, id string) (Projec
 	return s.visible(ctx, by)(s.Store.ByID(ctx, id))
 }
 
-// ByKey finds a project by its key in any case; the caller's own personal one is made where it is not there yet. It reports ErrUnknown also to who may not read it.
+// ByKey finds a project by its key in any case; the caller's own personal one is made where it is not there yet,
+// unless the caller is a token or key of theirs. It reports ErrUnknown also to who may not read it.
 func (s *Service) ByKey(ctx context.Context, by access.Caller, key string) (Project, error) {
 	p, err := s.Find(ctx, by, key)
 	return s.visible(ctx, by)(p, err)
@@ -199,7 +200,8 @@ func (s *Service) ByKey(ctx context.Context, by access.Caller, key string) (Proj
 // Find is ByKey for rooms that ask for rights themselves: it hides nothing.
 func (s *Service) Find(ctx context.Context, by access.Caller, key string) (Project, error) {
 	p, err := s.Store.ByKey(ctx, FoldKey(key))
-	if !errors.Is(err, ErrUnknown) || by.Kind != access.User || FoldKey(key) != personalKey(by.Name) {
+	isOwner := by.Kind == access.User && by.Credential == "" && FoldKey(key) == personalKey(by.Name)
+	if !errors.Is(err, ErrUnknown) || !isOwner {
 		return p, err
 	}
 	p, err = s.make(ctx, by, Project{Key: personalKey(by.Name), Name: by.Name, Owner: by.ID}, by.ID)

@@ -170,7 +170,7 @@ func checkName(name string) error {
 // checkBranch keeps out what git refuses as the name of a branch, and what could be taken for an option (git-check-ref-format(1)).
 func checkBranch(name string) error {
 	bad := func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`~^:?*[\`, r) }
-	if name == "" || len(name) > 255 || !utf8.ValidString(name) || strings.ContainsFunc(name, bad) || strings.HasPrefix(name, "-") || name == "@" ||
+	if name == "" || len(name) > 255 || !utf8.ValidString(name) || strings.ContainsFunc(name, bad) || strings.HasPrefix(name, "-") || name == "@" || name == "HEAD" ||
 		strings.Contains(name, "..") || strings.Contains(name, "@{") || strings.Contains(name, "//") || strings.HasSuffix(name, "/") || strings.HasPrefix(name, "/") ||
 		badComponent(name) {
 		return fault.Fields("that cannot be the name of a branch", fault.Field{Path: "default_branch", Message: "the name of a branch, such as main"})

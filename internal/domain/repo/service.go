@@ -123,13 +123,39 @@ func (s *Service) OfProject(ctx context.Context, by access.Caller, in project.Pr
 	if err != nil {
 		return page.Page[Repo]{}, err
 	}
-	var ids []string
-	if !d.Allowed {
-		if _, ids, err = s.Access.Reach(ctx, by, access.RepoRead, access.RepoKind); err != nil {
-			return page.Page[Repo]{}, err
-		}
+	if d.Allowed {
+		return s.Store.OfProject(ctx, in.ID, true, nil, w)
 	}
-	return s.Store.OfProject(ctx, in.ID, d.Allowed, ids, w)
+	_, ids, err := s.Access.Reach(ctx, by, access.RepoRead, access.RepoKind)
+	if err != nil {
+		return page.Page[Repo]{}, err
+	}
+	anywhere.Open = true
+	if d, err = s.Access.Decide(ctx, by, access.RepoRead, anywhere); err != nil {
+		return page.Page[Repo]{}, err
+	}
+	if !d.Allowed { // a token or key of another place, or one that reads nothing: what anybody may read is not for it (rule G1)
+		return s.those(ctx, in, ids, w)
+	}
+	return s.Store.OfProject(ctx, in.ID, false, ids, w)
+}
+
+// those are the repositories of ids that lie in a project: of a token or key of one place, at most one.
+func (s *Service) those(ctx context.Context, in project.Project, ids []string, w page.Window) (page.Page[Repo], error) {
+	p := page.Page[Repo]{Window: w}
+	for _, id := range ids {
+		r, err := s.Store.ByID(ctx, id)
+		switch {
+		case fault.Is(err, fault.NotFound) || err == nil && r.Project.ID != in.ID:
+			continue
+		case err != nil:
+			return page.Page[Repo]{}, err
+		case p.Total >= w.Offset && int64(len(p.Items)) < w.Limit:
+			p.Items = append(p.Items, r)
+		}
+		p.Total++
+	}
+	return p, nil
 }
 
 // Change is what an update alters; nil keeps what is there. The slug stays: addresses of clones hold it.
