@@ -46,7 +46,9 @@ func (h *house) httpTokens(of []person) []string {
 	all := make([]string, len(of))
 	h.inside(func(ctx context.Context, in *app.House, _ access.Caller) error {
 		return each(len(of), func(i int) error {
-			plain, _, err := in.HTTPTokens.Issue(ctx, of[i].caller(), token.OfUser(of[i].id), token.Draft{Name: "bench", Permissions: []token.Permission{token.RepoRead}})
+			by := of[i].caller()
+			by.Scopes = []access.Action{"*"}
+			plain, _, err := in.HTTPTokens.Issue(ctx, by, token.OfUser(of[i].id), token.Draft{Name: "bench", Permissions: []token.Permission{token.RepoRead}})
 			all[i] = "Bearer " + plain.Reveal()
 			return err
 		})

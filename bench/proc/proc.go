@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // tick is the unit of the times in /proc/PID/stat: USER_HZ, which is 100 on every Linux that Go runs on.
@@ -129,9 +131,18 @@ func ForgetPeak(pid int) error {
 func OfTreeMemory(pid int) (sum int64) {
 	sum, _ = proportional(pid) // it may have ended since
 	for _, child := range Children(pid) {
-		sum += OfTreeMemory(child)
+		if !sameMemory(pid, child) {
+			sum += OfTreeMemory(child)
+		}
 	}
 	return sum
+}
+
+// sameMemory says whether a child still has its parent's memory and no copy of it (kcmp(2)): so a Go program starts others, until exec.
+func sameMemory(parent, child int) bool {
+	const ofMemory = 1
+	different, _, err := unix.Syscall6(unix.SYS_KCMP, uintptr(parent), uintptr(child), ofMemory, 0, 0, 0)
+	return err == 0 && different == 0
 }
 
 func proportional(pid int) (int64, error) {
