@@ -76,10 +76,14 @@ func (s *Service) Reach(ctx context.Context, by Caller, do Action, kind string) 
 		return false, nil, nil
 	}
 	if by.Limit.Kind != "" {
-		if by.Limit.Kind == kind {
+		if by.Limit.Kind != kind {
+			return false, nil, nil
+		}
+		d, err := s.Decide(ctx, by, do, by.Limit)
+		if d.Allowed {
 			ids = []string{by.Limit.ID}
 		}
-		return false, ids, nil
+		return false, ids, err
 	}
 	d, err := s.Decide(ctx, by, do, Resource{Kind: kind})
 	if err != nil || d.Allowed || by.ID == "" {
