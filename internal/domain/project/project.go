@@ -244,7 +244,33 @@ func (s *Service) Visible(ctx context.Context, by access.Caller, name string, w 
 	if err != nil {
 		return page.Page[Project]{}, err
 	}
+	open := access.Resource{Kind: access.ProjectKind, Open: true}
+	d, err := s.Access.Decide(ctx, by, access.ProjectRead, open)
+	if err != nil {
+		return page.Page[Project]{}, err
+	}
+	if !d.Allowed { // a token or key of one place, or one that reads nothing: what anybody may read is not for it (rule G1)
+		return s.those(ctx, name, ids, w)
+	}
 	return s.Store.Some(ctx, name, all, ids, w)
+}
+
+// those are the projects of ids whose name begins with a text in any case: of a token or key of one place, at most one.
+func (s *Service) those(ctx context.Context, name string, ids []string, w page.Window) (page.Page[Project], error) {
+	found := page.Page[Project]{Window: w}
+	for _, id := range ids {
+		p, err := s.Store.ByID(ctx, id)
+		switch {
+		case errors.Is(err, ErrUnknown) || err == nil && !strings.HasPrefix(identity.Fold(p.Name), identity.Fold(name)):
+			continue
+		case err != nil:
+			return page.Page[Project]{}, err
+		case found.Total >= w.Offset && int64(len(found.Items)) < w.Limit:
+			found.Items = append(found.Items, p)
+		}
+		found.Total++
+	}
+	return found, nil
 }
 
 // Delete removes a project that holds nothing any more. It reports ErrUnknown also to who may not read it, and ErrNotEmpty.
