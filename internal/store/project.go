@@ -87,9 +87,9 @@ func (s Projects) Delete(ctx context.Context, id string, e audit.Event) error {
 }
 
 // forgetPlace removes what is held on a project or repository that goes: roles, HTTP tokens, and SSH keys that gave access to nothing else.
-func (db *DB) forgetPlace(ctx context.Context, tx Tx, kind, id string) error {
+func (d *DB) forgetPlace(ctx context.Context, tx Tx, kind, id string) error {
 	// Who gives one of the keys another place at this moment waits, or is waited for: that key stays.
-	_, err := All(ctx, tx, Value[string], `SELECT id FROM ssh_keys WHERE id IN (SELECT key_id FROM ssh_key_grants WHERE resource_kind = $1 AND resource_id = $2) ORDER BY id`+db.ForUpdate(), kind, id)
+	_, err := All(ctx, tx, Value[string], `SELECT id FROM ssh_keys WHERE id IN (SELECT key_id FROM ssh_key_grants WHERE resource_kind = $1 AND resource_id = $2) ORDER BY id`+d.ForUpdate(), kind, id)
 	if err != nil {
 		return err
 	}

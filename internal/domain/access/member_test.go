@@ -26,15 +26,15 @@ func TestSetRole(t *testing.T) {
 		on   access.Resource
 		want error // nil: it is set; a fault of that kind otherwise
 	}{
-		"gives_what_one_holds":                      {user("pam", "*"), person("eve"), access.ProjectAdmin, p1, nil},
-		"replaces_what_was_held":                    {user("pam", "*"), person("bob"), access.ProjectReader, p1, nil},
-		"takes_away_what_one_could_give":            {user("pam", "*"), person("bob"), "", p1, nil},
-		"takes_away_where_nothing_is_held":          {user("pam", "*"), person("eve"), "", p1, nil},
-		"takes_administration_from_an_equal":        {user("pam", "*"), person("pat"), access.ProjectReader, p1, nil},
-		"gives_roles_on_a_repository_by_the_projec": {user("pam", "*"), person("eve"), access.RepoAdmin, infra, nil},
-		"gives_roles_on_ones_repository":            {user("rex", "*"), person("eve"), access.RepoAdmin, infra, nil},
-		"gives_to_groups_of_the_default_account":    {user("pam", "*"), access.Subject{Kind: access.Group, ID: "ops"}, access.ProjectReader, p1, nil},
-		"lets_one_raise_oneself_to_what_one_holds":  {user("adam", "*"), person("adam"), access.ProjectAdmin, p1, nil},
+		"gives_what_one_holds":                     {user("pam", "*"), person("eve"), access.ProjectAdmin, p1, nil},
+		"replaces_what_was_held":                   {user("pam", "*"), person("bob"), access.ProjectReader, p1, nil},
+		"takes_away_what_one_could_give":           {user("pam", "*"), person("bob"), "", p1, nil},
+		"takes_away_where_nothing_is_held":         {user("pam", "*"), person("eve"), "", p1, nil},
+		"takes_administration_from_an_equal":       {user("pam", "*"), person("pat"), access.ProjectReader, p1, nil},
+		"gives_roles_on_repositories_by_a_project": {user("pam", "*"), person("eve"), access.RepoAdmin, infra, nil},
+		"gives_roles_on_ones_repository":           {user("rex", "*"), person("eve"), access.RepoAdmin, infra, nil},
+		"gives_to_groups_of_the_default_account":   {user("pam", "*"), access.Subject{Kind: access.Group, ID: "ops"}, access.ProjectReader, p1, nil},
+		"lets_one_raise_oneself_to_what_one_holds": {user("adam", "*"), person("adam"), access.ProjectAdmin, p1, nil},
 
 		"refuses_who_may_not_grant":                 {user("bob", "*"), person("eve"), access.ProjectReader, p1, fault.New(fault.Denied, "")},
 		"refuses_a_scope_without_granting":          {user("pam", "project.*"), person("eve"), access.ProjectReader, p1, fault.New(fault.Denied, "")},

@@ -154,9 +154,9 @@ func IsSlug(text string) bool {
 	if text == "" || len(text) > maxName || strings.Contains(text, "..") || strings.HasSuffix(text, ".git") || strings.HasSuffix(text, ".lock") {
 		return false
 	}
-	isEdge := func(b byte) bool { return b >= 'a' && b <= 'z' || b >= '0' && b <= '9' }
-	inside := func(r rune) bool { return !(r < utf8.RuneSelf && isEdge(byte(r)) || strings.ContainsRune("._-", r)) }
-	return isEdge(text[0]) && isEdge(text[len(text)-1]) && !strings.ContainsFunc(text, inside)
+	isEdge := func(r rune) bool { return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' }
+	foreign := func(r rune) bool { return !isEdge(r) && !strings.ContainsRune("._-", r) }
+	return isEdge(rune(text[0])) && isEdge(rune(text[len(text)-1])) && !strings.ContainsFunc(text, foreign)
 }
 
 func checkName(name string) error {
