@@ -137,12 +137,14 @@ func (v *gitCall) enter() (err error) {
 	return errNoRepo
 }
 
-// again answers, while a push is under way, whether it may go on: the credential must still be good, and still open the repository. A password is not asked
-// for anew: that costs a hash each time, and who loses it loses the rights that are looked up here.
+// again answers, while a push is under way, whether it may go on: the credential must still be good, and still open the repository. A password is not hashed
+// anew each time, but whose it is must still be let in.
 func (v *gitCall) again(ctx context.Context) error {
 	by, err := v.by, error(nil)
 	if p := v.shown.presented; p.Kind == login.Session || p.Kind == login.HTTPToken {
 		by, err = v.Login.Authenticate(ctx, p)
+	} else if by.Kind == access.User {
+		err = v.Login.Stands(ctx, by)
 	}
 	if err == nil {
 		err = v.Repos.Allow(ctx, by, v.repo, true)

@@ -401,6 +401,25 @@ func TestGit_push_is_asked_about_again(t *testing.T) {
 	}
 }
 
+// Whoever is disabled while their push is under way moves nothing, by password either, although their roles are still there (rule F12).
+func TestGit_push_of_somebody_disabled_meanwhile(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	server := httptest.NewServer(f.Handler)
+	t.Cleanup(server.Close)
+	f.repo(t, "infra")
+	f.git.Served = &revoking{Repositories: f.git.Served, revoke: func() {
+		must(t, f.users.SetDisabled(context.WithoutCancel(t.Context()), f.login.Access.For(access.LocalCaller("root", f.clock.Now())), f.ids["dana"], true))
+	}}
+	dir := t.TempDir()
+	f.mustClient(t, dir, "", "init", "-q", "-b", "main", ".")
+	f.mustClient(t, dir, "", "commit", "-q", "--allow-empty", "-m", "one")
+	out, err := f.client(t, dir, basic("dana", password), "push", server.URL+"/scm/ops/infra.git", "main")
+	if err == nil || !strings.Contains(out, "You are not permitted to do that in this repository.") {
+		t.Errorf("pushed by somebody who is disabled: %v\n%s", err, out)
+	}
+}
+
 // revoking takes the right away between the door and git.
 type revoking struct {
 	bitbucket.Repositories

@@ -79,6 +79,11 @@ func (d *Dialect) permissionsOf(pattern string, find func(*http.Request, access.
 			if err := d.Access.Require(r.Context(), by, access.AccessGrant, at.on); err != nil {
 				return err
 			}
+			if at.on.Kind == access.InstallationKind && method == http.MethodPut { // rule F14: what gives rights over everything, as at every door
+				if err := access.Fresh(by, d.Now(), d.Login.FreshFor); err != nil {
+					return err
+				}
+			}
 			err = h(w, r, by, at, of)
 			if at.on.Kind == access.InstallationKind {
 				err = above(err)

@@ -227,6 +227,18 @@ func TestTokens_of_people_take_a_fresh_proof(t *testing.T) {
 	want(t, h.call("DELETE", ofDana+"/"+made.ID, h.bearer("dana"), ""), http.StatusNoContent, "")
 }
 
+// What gives rights on the installation proves who gives them anew, as at every door (rule F14); taking them back does not.
+func TestPermissions_on_the_installation_take_a_fresh_proof(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, local)
+	stale := h.bearer("mara")
+	h.clock.pass(11 * time.Minute)
+	const dana = "/rest/api/latest/admin/permissions/users?name=dana"
+	want(t, h.call("PUT", dana+"&permission=PROJECT_CREATE", stale, ""), http.StatusUnauthorized, notFresh)
+	want(t, h.call("PUT", dana+"&permission=PROJECT_CREATE", basic("mara", password), ""), http.StatusNoContent, "")
+	want(t, h.call("DELETE", dana, stale, ""), http.StatusNoContent, "")
+}
+
 // Pages are by id, hold what is asked for, and tell where the next begins. A token shows when it was used last.
 func TestTokens_pages(t *testing.T) {
 	t.Parallel()

@@ -88,3 +88,13 @@ func IsHTTPToken(sent string) bool {
 	_, spelled := token.ParseAccess(sent)
 	return spelled || len(sent) == len("BBDC-")+44 && strings.HasPrefix(sent, "BBDC-")
 }
+
+// Stands returns nil while a person who proved who they are earlier is still let in, and an ErrFailed once they, or their account, are disabled or gone (rule F12): for
+// what takes long and brought its proof at the beginning.
+func (s *Service) Stands(ctx context.Context, by access.Caller) error {
+	u, err := s.Users.Store.ByID(ctx, by.ID)
+	if fault.Is(err, fault.NotFound) || err == nil && u.Shut() {
+		return ErrFailed
+	}
+	return err
+}

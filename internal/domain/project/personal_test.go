@@ -35,6 +35,17 @@ func TestPersonal_projects(t *testing.T) {
 			t.Errorf("its owner administers it: %v", err)
 		}
 	})
+	t.Run("are_made_for_nobody_whose_name_leads_to_somebody_else_s", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld()
+		lookalike := w.user("d\u0131ana", access.Licensed, access.Installation) // a dotless i, which in upper case is I
+		if p, err := w.ByKey(t.Context(), lookalike, "~d\u0131ana"); !errors.Is(err, project.ErrUnknown) || len(w.store.projects) != 0 {
+			t.Errorf("%+v, %v", p, err)
+		}
+		if p, err := w.ByKey(t.Context(), w.user("diana", access.Licensed, access.Installation), "~diana"); err != nil || p.Owner != "diana" {
+			t.Errorf("%+v, %v", p, err)
+		}
+	})
 	t.Run("are_made_for_nobody_else_and_by_no_token_or_key", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld()

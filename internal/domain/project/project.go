@@ -200,7 +200,7 @@ func (s *Service) ByKey(ctx context.Context, by access.Caller, key string) (Proj
 // Find is ByKey for rooms that ask for rights themselves: it hides nothing.
 func (s *Service) Find(ctx context.Context, by access.Caller, key string) (Project, error) {
 	p, err := s.Store.ByKey(ctx, FoldKey(key))
-	isOwner := by.Kind == access.User && by.Credential == "" && FoldKey(key) == personalKey(by.Name)
+	isOwner := by.Kind == access.User && by.Credential == "" && hasPersonal(by.Name) && FoldKey(key) == personalKey(by.Name)
 	if !errors.Is(err, ErrUnknown) || !isOwner {
 		return p, err
 	}
@@ -213,6 +213,11 @@ func (s *Service) Find(ctx context.Context, by access.Caller, key string) (Proje
 
 // personalKey is the key of a user's personal project. Users keep their names.
 func personalKey(name string) string { return FoldKey("~" + identity.Fold(name)) }
+
+// hasPersonal reports whether nobody else's name leads to the same key: ı in upper case is I, and i is too.
+func hasPersonal(name string) bool {
+	return identity.Fold(personalKey(name)) == "~"+identity.Fold(name)
+}
 
 // visible hides a project from who may not read it.
 func (s *Service) visible(ctx context.Context, by access.Caller) func(Project, error) (Project, error) {
