@@ -84,13 +84,13 @@ func withProviders(more ...string) map[string]string {
 func atOIDC(b *browser.Browser, name string) {
 	b.Do(`await page.fill('[name=login]', args.name); await page.fill('[name=password]', 'anything'); await page.click('button[type=submit]')
 		await page.waitForSelector('[name=login]', { state: 'detached' }); await page.click('button[type=submit]')
-		await page.waitForURL((url) => url.hostname === 'localhost')`, map[string]any{"name": name})
+		await page.waitForURL((url) => url.hostname === 'localhost', { waitUntil: 'commit' })`, map[string]any{"name": name})
 }
 
 // atSAML signs in at the provider's own pages.
 func atSAML(b *browser.Browser) {
 	b.Do(`await page.fill('[name=username]', args.name); await page.fill('[name=password]', args.password); await page.click('#submit_button, button[type=submit], [type=submit]')
-		await page.waitForURL((url) => url.hostname === 'localhost')`, map[string]any{"name": peers.SAMLUser, "password": peers.SAMLPassword})
+		await page.waitForURL((url) => url.hostname === 'localhost', { waitUntil: 'commit' })`, map[string]any{"name": peers.SAMLUser, "password": peers.SAMLPassword})
 }
 
 func press(b *browser.Browser, text string) {
