@@ -228,7 +228,7 @@ func measureClone(r *run) section {
 			}
 		}
 	}
-	s := section{Note: fmt.Sprintf("A repository of %d files of 1 MB of random bytes, in one pack, cloned by the real git (`clone --bare`, without fsync) in turns. The peers serve a copy of the same folder: OpenSSH's sshd, which starts git itself, and git's own "+
+	s := section{Note: fmt.Sprintf("A repository of %d files of 1 MB of random bytes, in one pack, cloned by the real git (`clone --bare`, without fsync) in turns. The peers serve a copy of the same folder: OpenSSH's sshd, which starts git itself by way of a shell without startup files, and git's own "+
 		"`http-backend` as a CGI below Go's net/http, without encryption on both sides. A stream is the same pack asked for by one request and thrown away, without the work of a client (which inflates, hashes and writes): the harder comparison. "+
 		"Without another word ssh and sshd agree on chacha20-poly1305, ssh and Gatehouse, which has no ChaCha20, on aes128-ctr with HMAC. CPU is of the server's process with its children, git among them, for one clone.", files)}
 	t := table{Head: []string{"server", "clone, MB/s", "x peer's", "CPU, ms", "stream, MB/s", "x peer's", "CPU, ms", "x peer's CPU"}}
