@@ -14,7 +14,7 @@ import (
 
 // Exchange is a client's end of a conversation with git.
 //
-// In is read while git runs. Over HTTP nothing reads it after the call; reading and writing go on at
+// In is read while git runs; over HTTP a fetch is read as a whole, and the head of a push, before git gets its turn. Over HTTP nothing reads it after the call; reading and writing go on at
 // the same time, so for a push a server of HTTP/1.1 must be told (http.ResponseController.EnableFullDuplex), and because
 // it then trips over what is left of a body, the answer must close the connection (Connection: close). Over SSH git ends
 // while the client still listens: a Read may be under way when the call returns, ends when the door closes the
@@ -25,6 +25,7 @@ type Exchange struct {
 	Out      io.Writer
 	Protocol string // what the client says of versions; anything but "version=0" to "version=2" is dropped
 	Over     Wire
+	Caller   string // whose share of the turns this takes: one text for each principal, or Stranger; all who are not named are one
 
 	// Hangup makes reads of In and writes to Out return, with whatever error. It is called when an exchange is
 	// ended because the client stalls, the time is over or the context has ended, and when a request's body has no end. It
@@ -108,15 +109,10 @@ type job struct {
 	push     *push
 }
 
-// serve waits for its turn, runs git and tells Observe.
+// serve runs git when the client has sent enough for it and it is the caller's turn, and tells Observe.
 func (r *Repositories) serve(ctx context.Context, j job) error {
-	began := time.Now()
-	free, err := r.turn(ctx)
-	ran := Ran{Service: j.service, Waited: time.Since(began)}
-	if err == nil {
-		err = r.exchangeIn(ctx, j, &ran, free)
-		ran.Took = time.Since(began) - ran.Waited
-	}
+	ran := Ran{Service: j.service}
+	err := r.takeTurn(ctx, j, &ran)
 	ran.Outcome = outcome(err)
 	if r.Observe != nil {
 		r.Observe(ran)
@@ -124,9 +120,30 @@ func (r *Repositories) serve(ctx context.Context, j job) error {
 	return unmarked(err)
 }
 
-// exchangeIn serves the client and then gives its turn back, even when the door's end panics.
-func (r *Repositories) exchangeIn(ctx context.Context, j job, ran *Ran, free func()) error {
+func (r *Repositories) takeTurn(ctx context.Context, j job, ran *Ran) error {
+	free, err := r.early(ctx, &j)
 	defer free()
+	if j.push != nil && answerable(err) {
+		r.rest(j.with)
+		j.push.refuse(j.with, r.limits.Idle, err)
+	}
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	err = r.turns.wait(ctx, j.with.Caller, r.limits.Queue)
+	ran.Waited = time.Since(began)
+	if err != nil {
+		return err
+	}
+	err = r.exchangeIn(ctx, j, ran)
+	ran.Took = time.Since(began) - ran.Waited
+	return err
+}
+
+// exchangeIn serves the client and then gives its turn back, even when the door's end panics.
+func (r *Repositories) exchangeIn(ctx context.Context, j job, ran *Ran) error {
+	defer r.turns.giveBack(j.with.Caller, 1)
 	directory, err := r.served(j.id)
 	if err != nil {
 		return err
@@ -145,7 +162,7 @@ func (r *Repositories) exchangeIn(ctx context.Context, j job, ran *Ran, free fun
 	err = e.run(ctx)
 	ran.In, ran.Out = e.read.Load(), e.written
 	if j.push != nil && answerable(err) {
-		j.push.refuse(e, err)
+		j.push.refuse(e.with, e.limits.Idle, err)
 	}
 	return err
 }
@@ -182,11 +199,10 @@ func (r *Repositories) Maintain(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	free, err := r.turn(ctx)
-	if err != nil {
+	if err := r.turns.wait(ctx, maintenance, r.limits.Queue); err != nil {
 		return err
 	}
-	defer free()
+	defer r.turns.giveBack(maintenance, 1)
 	ctx, cancel := context.WithTimeout(ctx, r.limits.Maintain)
 	defer cancel()
 	_, err = r.ask(ctx, "", "--git-dir="+directory, "gc", "--auto", "--quiet")

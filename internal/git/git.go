@@ -60,7 +60,8 @@ type Repositories struct {
 	program string // git's absolute path
 	search  string // where git finds its own parts: all of its PATH
 	limits  Limits
-	turns   chan struct{}
+	turns   *shares // of what runs at a time
+	room    *shares // for what clients have sent before they get a turn
 }
 
 // Outcome says how an exchange ended.
@@ -118,7 +119,7 @@ func Open(ctx context.Context, root string, limits Limits) (*Repositories, error
 	if program, err = filepath.Abs(program); err != nil {
 		return nil, err
 	}
-	r := &Repositories{root: root, program: program, limits: limits, turns: make(chan struct{}, max(1, limits.Running))}
+	r := &Repositories{root: root, program: program, limits: limits, turns: newShares(limits.Running), room: newShares(allEarly / piece)}
 	ask := exec.CommandContext(ctx, program, "--exec-path") //nolint:gosec // an absolute path and a constant
 	ask.Env = []string{"HOME=/nonexistent", "LC_ALL=C"}
 	out, err := ask.Output()
@@ -129,25 +130,4 @@ func Open(ctx context.Context, root string, limits Limits) (*Repositories, error
 		return nil, ErrNoGit
 	}
 	return r, nil
-}
-
-// turn waits for one of the places that exchanges may take at a time, first come first served. It
-// returns how to give it back.
-func (r *Repositories) turn(ctx context.Context) (func(), error) {
-	free := func() { <-r.turns }
-	late := time.NewTimer(r.limits.Queue)
-	defer late.Stop()
-	select {
-	case r.turns <- struct{}{}:
-		return free, nil
-	default:
-	}
-	select {
-	case r.turns <- struct{}{}:
-		return free, nil
-	case <-late.C:
-		return nil, ErrBusy
-	case <-ctx.Done():
-		return nil, ErrLeft
-	}
 }

@@ -260,6 +260,7 @@ type push struct {
 	allow  func(context.Context, []Move) error
 	most   int // refs
 	report report
+	empty  bool // nothing came
 
 	head   atomic.Pointer[head]
 	passed atomic.Bool // git gets to see it
@@ -269,21 +270,35 @@ type push struct {
 	told   bool // it heard the whole report
 }
 
-// open reads the head of the push and asks whether it may pass. It returns the whole push, as git shall read it.
-func (p *push) open(ctx context.Context, from io.Reader) (io.Reader, error) {
+// behead reads the head of the push. A push of nothing is none of its faults: git has words for that.
+func (p *push) behead(from io.Reader) error {
 	h, err := readHead(from, p.most)
 	p.head.Store(h)
-	switch {
-	case errors.Is(err, ErrManyRefs), fault.Is(err, fault.Invalid), err == io.EOF: //nolint:errorlint // the end of the stream is bare
-		return nil, err
-	case err != nil:
-		return nil, left(err)
+	if err == io.EOF { //nolint:errorlint // the end of the stream is bare
+		p.empty, err = true, nil
+	}
+	return err
+}
+
+// open reads the head of the push, unless that is done, and asks whether it may pass. It returns the whole push, as git shall read it.
+func (p *push) open(ctx context.Context, from io.Reader) (io.Reader, error) {
+	if p.head.Load() == nil {
+		err := p.behead(from)
+		switch {
+		case errors.Is(err, ErrManyRefs), fault.Is(err, fault.Invalid):
+			return nil, err
+		case err != nil:
+			return nil, left(err)
+		}
+	}
+	if p.empty {
+		return nil, io.EOF
 	}
 	if err := p.again(ctx); err != nil {
 		return nil, &refused{err}
 	}
 	p.passed.Store(true)
-	return io.MultiReader(bytes.NewReader(h.raw), from), nil
+	return io.MultiReader(bytes.NewReader(p.head.Load().raw), from), nil
 }
 
 // again asks whether the push may go on. One that moves nothing may.
@@ -310,15 +325,15 @@ func (p *push) hear(answer []byte) bool {
 
 // refuse tells the client why its push ended, unless git was cut off within a line. A client that does
 // not listen gets as long as an idle one.
-func (p *push) refuse(e *exchange, err error) {
+func (p *push) refuse(with Exchange, idle time.Duration, err error) {
 	h := p.head.Load()
 	if h == nil || p.within || p.told {
 		return
 	}
-	if e.with.Hangup != nil {
-		defer time.AfterFunc(e.limits.Idle, e.with.Hangup).Stop()
+	if with.Hangup != nil {
+		defer time.AfterFunc(idle, with.Hangup).Stop()
 	}
-	_, _ = e.with.Out.Write(h.refusal(fault.Text(err))) // whoever does not read it knows that the push failed
+	_, _ = with.Out.Write(h.refusal(fault.Text(err))) // whoever does not read it knows that the push failed
 }
 
 // lookAfter is how long looking up refs may take after an exchange has ended.

@@ -483,3 +483,31 @@ func TestGit_push_is_asked_about_again(t *testing.T) {
 		t.Errorf("recorded %+v", pushes.Items)
 	}
 }
+
+// A person is one caller by whichever key, and an access key is one by itself (rule G3).
+func TestGit_callers_share_turns(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	seen := &noting{Repositories: f.git.Served}
+	f.git.Served = seen
+	dana, robot := newED(), newED()
+	f.userKey(t, "dana", dana)
+	key := f.accessKey(t, f.repos["infra"].Resource(), sshkey.Read, robot)
+	for want, signer := range map[string]ssh.Signer{"user " + f.ids["dana"]: dana, "service " + key.ID: robot} {
+		f.run(t, "git-upload-pack 'ops/infra.git'", signer)
+		if seen.caller != want {
+			t.Errorf("%q, want %q", seen.caller, want)
+		}
+	}
+}
+
+// noting keeps who called last, and serves nothing.
+type noting struct {
+	sshd.Repositories
+	caller string
+}
+
+func (n *noting) Upload(_ context.Context, _ string, with git.Exchange) error {
+	n.caller = with.Caller
+	return nil
+}

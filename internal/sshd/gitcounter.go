@@ -163,7 +163,7 @@ func (v *gitVisit) run(ctx context.Context, line string, channel ssh.Channel, pr
 		return lineBroken, true
 	}
 	v.repo = r.ID
-	with := git.Exchange{In: channel, Out: channel, Protocol: protocol, Over: git.SSH, Hangup: func() { v.socket.Close() }}
+	with := git.Exchange{In: channel, Out: channel, Protocol: protocol, Over: git.SSH, Caller: string(by.Kind) + " " + by.ID, Hangup: func() { v.socket.Close() }}
 	switch command.Service {
 	case git.UploadPack:
 		err = v.server.Git.Served.Upload(ctx, r.ID, with)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
 	"github.com/gatehouse-project/gatehouse/internal/git"
@@ -17,7 +18,7 @@ import (
 func (v *gitCall) exchange() error {
 	control := http.NewResponseController(v.w)
 	out := &gitAnswer{ResponseWriter: v.w, control: control}
-	with := git.Exchange{Out: out, Protocol: v.r.Header.Get("Git-Protocol"), Over: git.HTTP, Hangup: func() {
+	with := git.Exchange{Out: out, Protocol: v.r.Header.Get("Git-Protocol"), Over: git.HTTP, Caller: v.shares(), Hangup: func() {
 		_ = control.SetReadDeadline(time.Now()) // a writer that knows no deadlines has no connection either
 		_ = control.SetWriteDeadline(time.Now())
 	}}
@@ -46,6 +47,14 @@ func (v *gitCall) exchange() error {
 		return nil
 	}
 	return err
+}
+
+// shares is who shares turns with the caller: all that act as the same principal, or that come from the same address as nobody.
+func (v *gitCall) shares() string {
+	if v.by.Kind == access.Nobody {
+		return git.Stranger(v.by.Address)
+	}
+	return string(v.by.Kind) + " " + v.by.ID
 }
 
 // open undoes the packing of the body. Its first bytes are read here, so they have a deadline.

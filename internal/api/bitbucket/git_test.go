@@ -430,3 +430,30 @@ func (r *revoking) Receive(ctx context.Context, id string, with git.Exchange, al
 	r.revoke()
 	return r.Repositories.Receive(ctx, id, with, allow)
 }
+
+// Who shares turns: a person by whichever credential, a token by itself, and strangers by where they come from (rule G3).
+func TestGit_callers_share_turns(t *testing.T) {
+	t.Parallel()
+	f := newForge(t)
+	personal, _ := f.issue(t, access.Resource{Kind: access.UserKind, ID: f.ids["dana"]}, token.RepoRead)
+	seen := &noting{Repositories: f.git.Served}
+	f.git.Served = seen
+	for _, c := range []struct{ with, want string }{
+		{"", "address 192.0.2.1/32"}, {basic("dana", password), "user " + f.ids["dana"]}, {"Bearer " + personal, "user " + f.ids["dana"]},
+	} {
+		if w := f.ask("GET", "/scm/ops/open.git"+fetch, c.with); w.Code != http.StatusOK || seen.caller != c.want {
+			t.Errorf("%d, %q, want %q", w.Code, seen.caller, c.want)
+		}
+	}
+}
+
+// noting keeps who called last.
+type noting struct {
+	bitbucket.Repositories
+	caller string
+}
+
+func (n *noting) Announce(ctx context.Context, id string, service git.Service, with git.Exchange) error {
+	n.caller = with.Caller
+	return n.Repositories.Announce(ctx, id, service, with)
+}
