@@ -87,7 +87,7 @@ func measureSSHKey(r *run) section {
 	}
 	s := section{Note: fmt.Sprintf("%d ed25519 keys of %d people are on file. Look-ups go one at a time through the service that the SSH door asks, in a process of its own and without its memory of two seconds; "+
 		"unknown is a key that is not on file. A login is a whole one of user git, one at a time, each with another one of %d keys: connect, exchange keys (curve25519-sha256), offer, sign, close; the key is looked up when it is "+
-		"offered and when it has signed.", count, keyHolders, keyProvers)}
+		"offered and, from memory, when it has signed.", count, keyHolders, keyProvers)}
 	t := table{Head: []string{"database", "keys", "what", "p50, ms", "p99, ms", "a second"}}
 	for _, of := range []*postgres{nil, &database} {
 		h := r.open(of, nil)
