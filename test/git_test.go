@@ -1,9 +1,11 @@
 package test
 
 import (
+	"database/sql"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -197,10 +199,87 @@ func TestGit(t *testing.T) {
 			}
 		}
 	})
-	t.Run("what was pushed outlives a restart", func(t *testing.T) {
-		f.Stop(t)
+	t.Run("a token that has expired opens nothing", func(t *testing.T) { // rule W11
+		token := f.Must(t, "token", "add", "--repo", "OPS/infra", "--name", "old", "--permission", "repo.read", "--days", "1")
+		f.git(t, gate.KeyFile{}, "Bearer "+token, "ls-remote", f.overHTTP("infra")).must(t)
+		yesterday(t, f.Gate, "old")
+		gate.Eventually(t, func() error {
+			if r := f.git(t, gate.KeyFile{}, "Bearer "+token, "ls-remote", f.overHTTP("infra")); r.Exit == 0 || !strings.Contains(r.Stderr, "could not read Username") {
+				return fmt.Errorf("an expired token read: %s%s", r.Stdout, r.Stderr)
+			}
+			return nil
+		})
+	})
+	t.Run("what was pushed outlives a restart, and last uses are shown", func(t *testing.T) {
+		token := f.Must(t, "token", "add", "--repo", "OPS/infra", "--name", "used", "--permission", "repo.read")
+		f.git(t, gate.KeyFile{}, "Bearer "+token, "ls-remote", f.overHTTP("infra")).must(t)
+		f.Stop(t) // last uses are written every minute, and at the end
 		f.Serve(t)
 		f.git(t, reader, "", "clone", "-q", overSSH("infra"), "after").must(t)
+		var tokens []struct {
+			Name     string
+			LastUsed string `json:"last_used_at"`
+			Door     string `json:"last_door"`
+		}
+		must(t, json.Unmarshal([]byte(f.Must(t, "token", "list", "--repo", "OPS/infra", "--json")), &tokens))
+		if len(tokens) != 1 || tokens[0].Name != "used" || tokens[0].LastUsed == "" || tokens[0].Door == "" {
+			t.Errorf("%+v", tokens)
+		}
+		var keys []struct {
+			LastUsed string `json:"last_used_at"`
+		}
+		must(t, json.Unmarshal([]byte(f.Must(t, "key", "list", "--user", "dana", "--json")), &keys))
+		if len(keys) != 1 || keys[0].LastUsed == "" {
+			t.Errorf("%+v", keys)
+		}
+	})
+}
+
+// yesterday ends the life of a token of that name behind the gate's back.
+func yesterday(t *testing.T, g *gate.Gate, name string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(g.Data, "gatehouse.db")+"?_pragma=busy_timeout(5000)")
+	must(t, err)
+	defer db.Close()
+	_, err = db.Exec(`UPDATE http_tokens SET created = created - 172800000000, expires = expires - 172800000000 WHERE name = ?`, name)
+	must(t, err)
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A key that must be proven opens nothing before its owner has proven it by a real ssh, and git after that.
+func TestGit_obeys_keys_that_are_proven(t *testing.T) {
+	t.Parallel()
+	f := newGitGate(t, map[string]string{"sshkey.require_proof": "all"})
+	key := gate.NewKeys(t, 1)[0]
+	f.git(t, gate.KeyFile{}, gitPassword("dana", phrase), "push", "-q", f.overHTTP("infra"), "main").must(t)
+
+	dana := visit(f.Gate)
+	dana.header["Authorization"] = "Basic " + basic("dana@example.test", phrase)
+	signed := dana.must(t, http.StatusOK, "POST", sys+"/session/auth", nil)
+	delete(dana.header, "Authorization")
+	dana.bearer = signed.text(t, "access_token")
+	made := dana.must(t, http.StatusCreated, "POST", "/api/v1/ssh-keys", members{"text": key.Public, "label": "laptop"})
+	if state := made.text(t, "state"); state != "waiting" {
+		t.Errorf("a key that nobody has proved is %s", state)
+	}
+	f.git(t, key, "", "ls-remote", overSSH("infra")).fails(t, "Permission denied")
+
+	proof := dana.must(t, http.StatusOK, "POST", "/api/v1/ssh-keys/"+made.text(t, "id")+"/prove", members{})
+	r := gate.Run(t, f.SSH(t, proof.text(t, "identifier"), gate.With(key)...), "y\n")
+	if r.Exit != 0 {
+		t.Fatalf("proof: exit %d\n%s%s", r.Exit, r.Stdout, r.Stderr)
+	}
+	gate.Eventually(t, func() error {
+		if r := f.git(t, key, "", "ls-remote", overSSH("infra")); r.Exit != 0 || !strings.Contains(r.Stdout, "refs/heads/main") {
+			return fmt.Errorf("a proven key: exit %d\n%s%s", r.Exit, r.Stdout, r.Stderr)
+		}
+		return nil
 	})
 }
 
