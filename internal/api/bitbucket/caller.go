@@ -1,6 +1,7 @@
 package bitbucket
 
 import (
+	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/url"
@@ -99,10 +100,15 @@ func presented(r *http.Request, kind login.Kind) login.Presented {
 
 // basic reads name and password. What cannot be read is a nameless person, who is refused as everybody else is.
 func basic(r *http.Request) (name, password string, ok bool) {
-	if _, ok := credentials(r, "Basic"); !ok {
+	sent, ok := credentials(r, "Basic")
+	if !ok {
 		return "", "", false
 	}
-	name, password, _ = r.BasicAuth()
+	if plain, err := base64.StdEncoding.DecodeString(sent); err == nil {
+		if before, after, found := strings.Cut(string(plain), ":"); found {
+			name, password = before, after
+		}
+	}
 	return name, password, true
 }
 
