@@ -213,18 +213,15 @@ func (v *gitVisit) again(ctx context.Context, r repo.Repo) error {
 	return errNoPush
 }
 
-// recordPush keeps what a push did, whatever has become of the client.
+// recordPush keeps what a push did.
 func (v *gitVisit) recordPush(ctx context.Context, by access.Caller, r repo.Repo, moved []git.Moved) {
-	push := repo.Push{Credential: by.Credential}
+	var refs []repo.Ref
 	for _, m := range moved {
 		if m.Done {
-			push.Refs = append(push.Refs, repo.Ref{Name: m.Ref, Old: m.Old, New: m.New})
+			refs = append(refs, repo.Ref{Name: m.Ref, Old: m.Old, New: m.New})
 		}
 	}
-	if len(push.Refs) == 0 {
-		return
-	}
-	if err := v.server.Git.Repos.RecordPush(context.WithoutCancel(ctx), by, r, push); err != nil {
+	if err := v.server.Git.Repos.RecordPush(ctx, by, r, refs); err != nil {
 		v.server.Log.Error("record push", "door", "sshd", "repository", r.ID, "error", err)
 	}
 }

@@ -165,18 +165,15 @@ func (v *gitCall) failed(doing string, err error) {
 	}
 }
 
-// recordPush keeps what a push did, whatever has become of the client.
+// recordPush keeps what a push did.
 func (v *gitCall) recordPush(ctx context.Context, moved []git.Moved) {
-	push := repo.Push{Credential: v.by.Credential}
+	var refs []repo.Ref
 	for _, m := range moved {
 		if m.Done {
-			push.Refs = append(push.Refs, repo.Ref{Name: m.Ref, Old: m.Old, New: m.New})
+			refs = append(refs, repo.Ref{Name: m.Ref, Old: m.Old, New: m.New})
 		}
 	}
-	if len(push.Refs) == 0 {
-		return
-	}
-	if err := v.Repos.RecordPush(context.WithoutCancel(ctx), v.by, v.repo, push); err != nil {
+	if err := v.Repos.RecordPush(ctx, v.by, v.repo, refs); err != nil {
 		v.failed("record push", err)
 	}
 }

@@ -300,12 +300,10 @@ func (h *house) proof(t *testing.T) {
 // push records a push to OPS/infra, which dana sends with one of her keys.
 func (h *house) push(t *testing.T) {
 	t.Helper()
-	by := access.Caller{Principal: access.Principal{Kind: access.User, ID: h.ids["dana"], Name: "dana"}, Address: netip.MustParseAddr("192.0.2.1"), Door: "ssh"}
+	by := access.Caller{Principal: access.Principal{Kind: access.User, ID: h.ids["dana"], Name: "dana"}, Credential: "a-key", Address: netip.MustParseAddr("192.0.2.1"), Door: "ssh"}
 	r, err := h.api.Repos.ByPath(t.Context(), access.LocalCaller("root", h.clock.Now()), "OPS", "infra")
 	must(t, err)
-	must(t, h.api.Repos.RecordPush(t.Context(), by, r, repo.Push{
-		Refs: []repo.Ref{{Name: "refs/heads/main", Old: strings.Repeat("0", 40), New: strings.Repeat("1", 40)}}, Credential: "a-key",
-	}))
+	must(t, h.api.Repos.RecordPush(t.Context(), by, r, []repo.Ref{{Name: "refs/heads/main", Old: strings.Repeat("0", 40), New: strings.Repeat("1", 40)}}))
 }
 
 func (h *house) call(method, path, body string, header ...string) *httptest.ResponseRecorder {

@@ -43,12 +43,6 @@ func (r Repo) Resource() access.Resource {
 	return on
 }
 
-// Push is what one push did.
-type Push struct {
-	Refs       []Ref
-	Credential string // id of the token or key by which it came; empty: a session or password
-}
-
 // Ref is a reference that a push moved. Old and New are object names in hexadecimal, all zeros where there was or is none; who records a push may
 // leave such a one empty.
 type Ref struct {
@@ -65,13 +59,14 @@ func (r *Ref) fill() {
 
 // Pushed is a push as it was recorded.
 type Pushed struct {
-	ID      string
-	Repo    string
-	Actor   access.Principal
-	Address string
-	Door    string
-	At      time.Time
-	Push
+	ID         string
+	Repo       string
+	Actor      access.Principal
+	Credential string // id of the token or key by which it came; empty: a session or password
+	Address    string
+	Door       string
+	At         time.Time
+	Refs       []Ref
 }
 
 const (

@@ -204,9 +204,16 @@ func (s *Service) Delete(ctx context.Context, by access.Caller, r Repo) error {
 // maxSaid is how many moved references the audit event of a push names.
 const maxSaid = 20
 
-// RecordPush keeps what a push did: who, by which credential, which references, when and from where.
-func (s *Service) RecordPush(ctx context.Context, by access.Caller, r Repo, p Push) error {
-	p.Refs = slices.Clone(p.Refs)
+// RecordPush keeps which references a push moved: who did it, by which credential, when and from where. What is done is kept even where ctx has ended
+// meanwhile, because the client has gone. A push that moved nothing leaves nothing behind.
+func (s *Service) RecordPush(ctx context.Context, by access.Caller, r Repo, refs []Ref) error {
+	if len(refs) == 0 {
+		return nil
+	}
+	p := Pushed{ID: s.NewID(), Repo: r.ID, Actor: by.Principal, Credential: by.Credential, Door: by.Door, At: s.Now(), Refs: slices.Clone(refs)}
+	if by.Address.IsValid() {
+		p.Address = by.Address.String()
+	}
 	for i := range p.Refs {
 		p.Refs[i].fill()
 	}
@@ -215,14 +222,7 @@ func (s *Service) RecordPush(ctx context.Context, by access.Caller, r Repo, p Pu
 		e = e.With("ref_"+strconv.Itoa(i+1), ref.Name+" "+ref.Old+" "+ref.New)
 	}
 	e = e.With("refs", strconv.Itoa(len(p.Refs)))
-	if p.Credential != "" {
-		e = e.With("credential", p.Credential)
-	}
-	at := Pushed{ID: s.NewID(), Repo: r.ID, Actor: by.Principal, Door: by.Door, At: s.Now(), Push: p}
-	if by.Address.IsValid() {
-		at.Address = by.Address.String()
-	}
-	return s.Store.InsertPush(ctx, at, e)
+	return s.Store.InsertPush(context.WithoutCancel(ctx), p, e)
 }
 
 // Pushes lists who pushed what to a repository, newest first, for who may change it.

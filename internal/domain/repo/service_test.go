@@ -82,7 +82,10 @@ func (m *memory) OfProject(_ context.Context, project string, all bool, ids []st
 	return p, nil
 }
 
-func (m *memory) InsertPush(_ context.Context, p repo.Pushed, e audit.Event) error {
+func (m *memory) InsertPush(ctx context.Context, p repo.Pushed, e audit.Event) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	m.pushes, m.events = append(m.pushes, p), append(m.events, e)
 	return m.err
 }
@@ -470,7 +473,10 @@ func TestPushes(t *testing.T) {
 		refs[i] = repo.Ref{Name: fmt.Sprint("refs/heads/", i), New: hash}
 	}
 	refs[1] = repo.Ref{Name: "refs/heads/gone", Old: strings.Repeat("b", 64)}
-	is(t, w.RecordPush(t.Context(), bob, r, repo.Push{Refs: refs, Credential: "k1"}), nil)
+	bob.Credential = "k1"
+	gone, leave := context.WithCancel(t.Context())
+	leave() // who has pushed need not wait for the record
+	is(t, w.RecordPush(gone, bob, r, refs), nil)
 
 	p, e := w.store.pushes[0], w.store.events[1]
 	if p.Repo != r.ID || p.Actor != bob.Principal || p.Address != "192.0.2.1" || p.Door != "native" || !p.At.Equal(w.now) || p.Credential != "k1" || len(p.Refs) != 25 {
@@ -484,9 +490,13 @@ func TestPushes(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	by := w.admin // no address, no credential
-	is(t, w.RecordPush(t.Context(), by, r, repo.Push{}), nil)
-	if p, e := w.store.pushes[1], w.store.events[2]; p.Address != "" || p.Credential != "" || e.Detail["credential"] != "" || e.Detail["refs"] != "0" {
+	is(t, w.RecordPush(t.Context(), by, r, refs[:1]), nil)
+	if p, e := w.store.pushes[1], w.store.events[2]; p.Address != "" || p.Credential != "" || e.Detail["credential"] != "" || e.Detail["refs"] != "1" {
 		t.Errorf("%+v, %+v", p, e)
+	}
+	is(t, w.RecordPush(t.Context(), by, r, nil), nil)
+	if len(w.store.pushes) != 2 || len(w.store.events) != 3 {
+		t.Errorf("a push that moved nothing is kept: %+v", w.store.pushes)
 	}
 
 	_, err := w.Pushes(t.Context(), bob, r, page.Behind("", 10))

@@ -164,7 +164,7 @@ func TestPushes(t *testing.T) {
 		for i := range 5 {
 			p := repo.Pushed{
 				ID: newID(), Repo: infra.ID, Actor: access.Principal{Kind: access.User, ID: "u", Name: "dana"}, Address: "192.0.2.1", Door: "ssh", At: start.Add(time.Duration(i)),
-				Push: repo.Push{Refs: []repo.Ref{{Name: "refs/heads/größe", Old: "0", New: fmt.Sprint(i)}}, Credential: "k1"},
+				Refs: []repo.Ref{{Name: "refs/heads/größe", Old: "0", New: fmt.Sprint(i)}}, Credential: "k1",
 			}
 			p.At = p.At.Truncate(time.Microsecond)
 			must(t, s.InsertPush(ctx, p, event()))
