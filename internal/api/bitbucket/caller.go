@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
+	"github.com/gatehouse-project/gatehouse/internal/domain/token"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
@@ -48,7 +49,7 @@ func (d *Dialect) bySessionOrPassword(r *http.Request) (access.Caller, error) {
 	switch {
 	case !ok:
 		return d.bySession(signed)(r)
-	case login.IsHTTPToken(p.Secret.Reveal()):
+	case token.IsAccess(p.Secret.Reveal()):
 		return access.Caller{}, errNotIn
 	}
 	return d.person(r, p)
@@ -84,7 +85,7 @@ func (d *Dialect) token(r *http.Request) (login.Presented, bool) {
 	if len(r.Header.Values("Authorization")) > 0 {
 		sent, ok := credentials(r, "Bearer")
 		p.Secret = secret.New(sent)
-		return p, ok && !login.IsHTTPToken(sent)
+		return p, ok && !token.IsAccess(sent)
 	}
 	sent, ok := d.Cookies.Read(r)
 	p.Secret, p.Cookie = sent, true

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
+	"github.com/gatehouse-project/gatehouse/internal/domain/token"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
@@ -40,7 +41,7 @@ func httpToken(r *http.Request) (login.Presented, bool) {
 		p.Name, sent, _ = basic(r)
 	}
 	p.Secret = secret.New(sent)
-	return p, login.IsHTTPToken(sent)
+	return p, token.IsAccess(sent)
 }
 
 // holder is whom an HTTP token stands for. How often an address has sent a wrong one is not told.

@@ -6,6 +6,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/api"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
+	"github.com/gatehouse-project/gatehouse/internal/domain/token"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
@@ -58,7 +59,7 @@ func (v *gitCall) credential() gitCredential {
 	if byName {
 		sent, kind = password, login.Password
 	}
-	if login.IsHTTPToken(sent) {
+	if token.IsAccess(sent) {
 		kind = login.HTTPToken
 	}
 	p := presented(v.r, kind)

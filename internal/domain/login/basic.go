@@ -3,7 +3,6 @@ package login
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
@@ -48,7 +47,7 @@ func (s *Service) BasicWarning(ctx context.Context, p Presented) (string, error)
 // basicPolicy returns the policy on passwords by Basic, and whether it covers what was presented at all. Programs, tokens, sessions and passwords that
 // come in a body are never covered.
 func (s *Service) basicPolicy(ctx context.Context, p Presented) (is policy.Basic, covered bool, err error) {
-	if p.Kind != Password || p.Basic == "" || p.Basic != BasicREST && s.BasicScope != ScopeAll || IsHTTPToken(p.Secret.Reveal()) {
+	if p.Kind != Password || p.Basic == "" || p.Basic != BasicREST && s.BasicScope != ScopeAll || token.IsAccess(p.Secret.Reveal()) {
 		return policy.Basic{}, false, nil
 	}
 	is, err = s.Policy.Basic(ctx)
@@ -58,7 +57,7 @@ func (s *Service) basicPolicy(ctx context.Context, p Presented) (is policy.Basic
 // unblocked returns ErrBasicBlocked, on record, where the policy has shut the way by which a password came. An HTTP token in the place of a password is none,
 // and a *Failed that nobody counts: guessing tokens leads nowhere.
 func (s *Service) unblocked(ctx context.Context, p Presented) error {
-	if p.Kind == Password && p.Basic != "" && IsHTTPToken(p.Secret.Reveal()) {
+	if p.Kind == Password && p.Basic != "" && token.IsAccess(p.Secret.Reveal()) {
 		return s.answer(ctx, p, s.Now(), &Wrong{Reason: "an HTTP token is no password"}, guard.Standing{})
 	}
 	is, covered, err := s.basicPolicy(ctx, p)
@@ -81,12 +80,6 @@ func (s *Service) cameByBasic(ctx context.Context, p Presented, who access.Calle
 	case covered && is.Warn:
 		s.OnBasic(who)
 	}
-}
-
-// IsHTTPToken recognises what programs use in place of a password: it is never taken for one. Without its prefix it must hold what a token holds.
-func IsHTTPToken(sent string) bool {
-	_, spelled := token.ParseAccess(sent)
-	return spelled || len(sent) == len("BBDC-")+44 && strings.HasPrefix(sent, "BBDC-")
 }
 
 // Stands returns nil while a person who proved who they are earlier is still let in, and an ErrFailed once they, or their account, are disabled or gone (rule F12): for

@@ -61,10 +61,11 @@ func ParseAccess(text string) (AccessSecret, bool) {
 	return AccessSecret{Handle: string(raw[:handleLength]), Digest: sha256.Sum256(raw[handleLength+1:])}, true
 }
 
-// IsAccess reports whether a door has to take a text for an HTTP access token rather than for a password: it is spelled like one, or begins like one.
+// IsAccess recognises what every door takes for an HTTP access token, and never for a password or a session: what is spelled like one, and what has its
+// prefix and its length, whatever it holds. A shorter password that happens to begin so stays one.
 func IsAccess(text string) bool {
 	_, ok := ParseAccess(text)
-	return ok || strings.HasPrefix(text, accessPrefix)
+	return ok || strings.HasPrefix(text, accessPrefix) && len(text) == len(accessPrefix)+accessText
 }
 
 // isHandle reports whether a text has the form of a handle.

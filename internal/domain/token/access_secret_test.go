@@ -27,6 +27,9 @@ func TestParseAccess(t *testing.T) {
 		"another prefix":            {"bbdc-" + good, false},
 		"nothing":                   {"", false},
 		"the prefix alone":          {"BBDC-", false},
+		"the prefix and too little": {"BBDC-" + good[:43], false},
+		"the prefix and too much":   {"BBDC-" + good + "A", false},
+		"the prefix and no handle":  {"BBDC-" + strings.Repeat("A", 44), false},
 		"one character less":        {good[:43], false},
 		"one character more":        {good + "A", false},
 		"padding":                   {good[:43] + "=", false},
@@ -43,7 +46,7 @@ func TestParseAccess(t *testing.T) {
 			if ok != c.ok || ok && (got.Handle != "482915037761" || got.Digest != sha256.Sum256([]byte(random))) || !ok && got != (token.AccessSecret{}) {
 				t.Errorf("%+v, %v", got, ok)
 			}
-			if is := token.IsAccess(c.text); is != (c.ok || strings.HasPrefix(c.text, "BBDC-")) {
+			if is := token.IsAccess(c.text); is != (c.ok || strings.HasPrefix(c.text, "BBDC-") && len(c.text) == 49) {
 				t.Errorf("taken for a token: %v", is)
 			}
 		})
