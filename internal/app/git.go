@@ -96,7 +96,7 @@ func (s *Server) findGit() error {
 
 // gitOverHTTP is the door of git's clients below /scm.
 func (s *Server) gitOverHTTP() *bitbucket.Git {
-	door := &bitbucket.Git{Login: s.Login, Repos: s.Repos, Now: s.Now, Passwords: s.Config.Git.HTTPPassword, BodyWait: bodyWait, OnError: s.failed}
+	door := &bitbucket.Git{Login: s.Login, Repos: s.Repos, Now: s.Now, Cookies: s.cookies(), Passwords: s.Config.Git.HTTPPassword, BodyWait: bodyWait, OnError: s.failed}
 	if served, err := s.Git(); err == nil {
 		door.Served = served
 	}

@@ -153,16 +153,11 @@ func (d *Dialect) failCore(own ...coreRow) func(w http.ResponseWriter, r *http.R
 		switch {
 		case status == http.StatusServiceUnavailable:
 			w.Header().Set("Retry-After", "1")
-		case status == http.StatusUnauthorized && d.challenges(r):
-			w.Header().Set("WWW-Authenticate", `Basic realm="Gatehouse"`)
+		case status == http.StatusUnauthorized:
+			challenge(w, r, d.Cookies)
 		}
 		_ = coreReply(w, status, coreFaults{[]coreFault{f}}) // texts always encode
 	}
-}
-
-// challenges reports whether a 401 asks for a password: never a browser that has a session, nor the script of a page, which would make the browser ask its user.
-func (d *Dialect) challenges(r *http.Request) bool {
-	return len(r.CookiesNamed(d.Cookies.Name())) == 0 && r.Header.Get("X-Requested-With") == ""
 }
 
 // coreReply answers with v as the core does.

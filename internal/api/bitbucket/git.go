@@ -24,6 +24,7 @@ type Git struct {
 	Served Repositories // nil where git is not installed
 	Now    func() time.Time
 
+	Cookies   api.Cookies   // none opens anything here, but a browser that has a session is not asked for a password
 	Passwords bool          // people's passwords are taken
 	BodyWait  time.Duration // how long the first bytes of a packed body may take; 0 is for ever
 	OnError   func(doing string, err error)
@@ -56,8 +57,8 @@ var (
 // Owner is this door's part of the HTTP door. Its paths must reach it as they were sent: see Verbatim.
 func (g *Git) Owner() api.Owner {
 	return api.Owner{
-		Name: GitName, Prefixes: []string{"/scm"}, Routes: g.Routes(), Fail: failGit,
-		NotFound: func(w http.ResponseWriter, r *http.Request) { failGit(w, r, git.ErrPath) },
+		Name: GitName, Prefixes: []string{"/scm"}, Routes: g.Routes(), Fail: g.fail,
+		NotFound: func(w http.ResponseWriter, r *http.Request) { g.fail(w, r, git.ErrPath) },
 	}
 }
 
@@ -67,7 +68,7 @@ func (g *Git) Verbatim(r *http.Request) bool { return strings.HasPrefix(r.URL.Pa
 // Routes are what git asks for. All of them are read by the same grammar; they stand apart for logs and metrics.
 func (g *Git) Routes() []api.Route {
 	const at = "/scm/{project}/{slug}"
-	all := api.Adapter{Fail: failGit}.Open(g.serve)
+	all := api.Adapter{Fail: g.fail}.Open(g.serve)
 	return []api.Route{
 		{Pattern: at + "/info/refs", Action: access.RepoRead, Handler: all},
 		{Pattern: at + "/git-upload-pack", Action: access.RepoRead, Handler: all},

@@ -106,14 +106,14 @@ var gitRows = []row{
 	{git.ErrTooLong, http.StatusRequestTimeout, ""},
 }
 
-// failGit answers with an error in plain text.
-func failGit(w http.ResponseWriter, r *http.Request, err error) {
+// fail answers with an error in plain text.
+func (g *Git) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status, text := gitStatus(err)
 	switch status {
 	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "1")
 	case http.StatusUnauthorized:
-		challenge(w, r)
+		challenge(w, r, g.Cookies)
 	}
 	write(w, status, "text/plain; charset=utf-8", text+"\n")
 }
@@ -141,19 +141,6 @@ func gitStatus(err error) (status int, text string) {
 	default:
 		return http.StatusInternalServerError, "Internal error"
 	}
-}
-
-// challenge asks for a name and a password, but not a browser's own pages: they would show a window that nobody has asked for.
-func challenge(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("X-Requested-With") != "" {
-		return
-	}
-	for _, name := range []string{"gatehouse", "__Host-gatehouse"} {
-		if len(r.CookiesNamed(name)) > 0 {
-			return
-		}
-	}
-	w.Header().Set("WWW-Authenticate", `Basic realm="Gatehouse"`)
 }
 
 // wireLFS is an error as clients of large file storage show it.

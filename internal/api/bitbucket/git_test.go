@@ -62,7 +62,7 @@ func newForge(t *testing.T, change ...func(*git.Limits)) *forge {
 		must(t, served.Create(ctx, r.ID, ""))
 	}
 	f := &forge{house: h, git: &bitbucket.Git{
-		Login: h.login, Repos: h.repos, Served: served, Now: h.clock.Now, Passwords: true, BodyWait: 10 * time.Second,
+		Login: h.login, Repos: h.repos, Served: served, Now: h.clock.Now, Cookies: h.dialect.Cookies, Passwords: true, BodyWait: 10 * time.Second,
 		OnError: func(doing string, err error) { t.Errorf("%s: %v", doing, err) },
 	}}
 	mux, err := api.Mount(f.git.Owner())
@@ -178,7 +178,7 @@ func TestGit_door_table(t *testing.T) {
 		}
 	}
 	t.Run("a cookie is not looked at, and no window is opened over a page", func(t *testing.T) {
-		w := f.ask("GET", "/scm/ops/infra.git"+fetch, "", "Cookie", "gatehouse="+f.bearers["dana"])
+		w := f.ask("GET", "/scm/ops/infra.git"+fetch, "", "Cookie", f.git.Cookies.Name()+"="+f.bearers["dana"])
 		if w.Code != 401 || w.Header().Get("WWW-Authenticate") != "" {
 			t.Errorf("answered %d, asks for %q", w.Code, w.Header().Get("WWW-Authenticate"))
 		}

@@ -124,6 +124,14 @@ func write(w http.ResponseWriter, status int, kind, body string) {
 	_, _ = w.Write([]byte(body)) // the caller has gone: nobody is left to tell
 }
 
+// challenge makes a 401 ask for a name and a password: never a browser that has a session, nor the script of a page, which would show its user a window
+// that nobody has asked for.
+func challenge(w http.ResponseWriter, r *http.Request, cookies api.Cookies) {
+	if len(r.CookiesNamed(cookies.Name())) == 0 && r.Header.Get("X-Requested-With") == "" {
+		w.Header().Set("WWW-Authenticate", `Basic realm="Gatehouse"`)
+	}
+}
+
 // guarded keeps an answer out of caches and from being taken for something else.
 func guarded(h http.Header) http.Header {
 	h.Set("Cache-Control", "no-store")
