@@ -47,7 +47,6 @@ var (
 	errDumb      = fault.New(fault.Denied, "Only git's smart protocol is served here.")
 	errGitMethod = fault.New(fault.Invalid, "Method Not Allowed")
 	errGitType   = fault.New(fault.Invalid, "That is no request of git.")
-	errNoLogin   = fault.New(fault.Unauthenticated, "Authentication failed. Please check your credentials and try again.")
 	errNoRight   = fault.New(fault.Denied, "You are not permitted to do that in this repository.")
 	errNoRepo    = fault.New(fault.NotFound, "There is no such repository.")
 	errNoGit     = fault.New(fault.Limited, "git is not installed here; ask who runs this server.")
@@ -127,7 +126,7 @@ func (v *gitCall) enter() (err error) {
 	case !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Denied):
 		return err
 	case v.by.Kind == access.Nobody: // whether it is there is no stranger's to know
-		return errNoLogin
+		return errCredential
 	case fault.Is(err, fault.Denied):
 		return errNoRight
 	}

@@ -31,7 +31,7 @@ func (v *gitCall) authenticate() (access.Caller, error) {
 	case !v.shown.any:
 		return access.NobodyAt(api.Remote(v.r.Context()), GitName, v.Now()), nil
 	case !v.shown.readable:
-		return access.Caller{}, errNoLogin
+		return access.Caller{}, errCredential
 	}
 	p := v.shown.presented
 	if text, err := v.Login.BasicWarning(v.r.Context(), p); err == nil { // an error meets the password as well, and is told there
@@ -43,9 +43,9 @@ func (v *gitCall) authenticate() (access.Caller, error) {
 	case errors.As(err, &failed) && failed.Unread:
 		return by, errCaptcha
 	case fault.Is(err, fault.Unauthenticated), errors.Is(err, login.ErrEnrolFirst), errors.Is(err, login.ErrBlocked):
-		return by, errNoLogin
+		return by, errCredential
 	case err == nil && by.Kind != access.User && by.Kind != access.ServiceIdentity: // the session of a program
-		return by, errNoLogin
+		return by, errCredential
 	}
 	return by, err
 }

@@ -119,17 +119,12 @@ func (g *Git) fail(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 func gitStatus(err error) (status int, text string) {
-	for _, r := range gitRows {
-		if errors.Is(err, r.is) {
-			if r.text == "" {
-				return r.status, fault.Text(r.is)
-			}
-			return r.status, r.text
-		}
+	if r, ok := rowOf(err, gitRows); ok {
+		return r.status, r.text
 	}
 	switch fault.KindOf(err) {
 	case fault.Unauthenticated:
-		return http.StatusUnauthorized, errNoLogin.Text
+		return http.StatusUnauthorized, errCredential.Text
 	case fault.Limited:
 		return http.StatusServiceUnavailable, fault.Text(err)
 	case fault.Denied:

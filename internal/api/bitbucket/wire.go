@@ -1,8 +1,10 @@
 package bitbucket
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -55,16 +57,8 @@ var pluginRows = []row{
 
 // answerTo finds status and text of an error, in the rows that an operation has of its own before those of all.
 func answerTo(err error, own []row) (status int, text string) {
-	for _, rows := range [][]row{own, pluginRows} {
-		for _, r := range rows {
-			if !errors.Is(err, r.is) {
-				continue
-			}
-			if r.text == "" {
-				return r.status, fault.Text(r.is)
-			}
-			return r.status, r.text
-		}
+	if r, ok := rowOf(err, own, pluginRows); ok {
+		return r.status, r.text
 	}
 	switch fault.KindOf(err) {
 	case fault.Invalid:
@@ -82,6 +76,17 @@ func answerTo(err error, own []row) (status int, text string) {
 	default:
 		return http.StatusInternalServerError, "Internal error"
 	}
+}
+
+// rowOf is the first row of the tables that an error matches, with its text.
+func rowOf(err error, tables ...[]row) (row, bool) {
+	for _, r := range slices.Concat(tables...) {
+		if errors.Is(err, r.is) {
+			r.text = cmp.Or(r.text, fault.Text(r.is))
+			return r, true
+		}
+	}
+	return row{}, false
 }
 
 // failPlugin answers with an error where one with a message is the form: own are rows of the operation itself.
