@@ -81,13 +81,3 @@ func (s *Service) cameByBasic(ctx context.Context, p Presented, who access.Calle
 		s.OnBasic(who)
 	}
 }
-
-// Stands returns nil while a person who proved who they are earlier is still let in, and an ErrFailed once they, or their account, are disabled or gone (rule F12): for
-// what takes long and brought its proof at the beginning.
-func (s *Service) Stands(ctx context.Context, by access.Caller) error {
-	u, err := s.Users.Store.ByID(ctx, by.ID)
-	if fault.Is(err, fault.NotFound) || err == nil && u.Shut() {
-		return ErrFailed
-	}
-	return err
-}

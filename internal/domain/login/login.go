@@ -175,6 +175,16 @@ func (s *Service) Authenticate(ctx context.Context, p Presented) (access.Caller,
 	return got.Caller, s.Lockout.Succeed(ctx, got.who, got.before)
 }
 
+// Stands returns nil while a person who proved who they are earlier is still let in, and an ErrFailed once they, or their account, are disabled or gone (rule F12): for
+// what takes long and brought its proof at the beginning.
+func (s *Service) Stands(ctx context.Context, by access.Caller) error {
+	u, err := s.Users.Store.ByID(ctx, by.ID)
+	if fault.Is(err, fault.NotFound) || err == nil && u.Shut() {
+		return ErrFailed
+	}
+	return err
+}
+
 func (s *Service) byAPIKey(ctx context.Context, p Presented) (access.Caller, error) {
 	t, err := s.Tokens.Check(ctx, p.Secret)
 	if errors.Is(err, token.ErrUnknownKey) {
