@@ -171,6 +171,19 @@ func (d *Dialect) behind(authenticate func(*http.Request) (access.Caller, error)
 	return d.inTime(api.Adapter{Authenticate: authenticate, Fail: failPlugin(own...)}.Handle(named(guarded)))
 }
 
+// core is a route of the core for people and HTTP tokens; own are rows of the operation itself. What the path names is looked up by the
+// operation before the verb asks for a right: what is not there is 404 even to who might not have seen it.
+func (d *Dialect) core(method, pattern string, action access.Action, h api.Handler, own ...coreRow) api.Route {
+	guarded := d.Cookies.Guard(h, errOrigin, api.HeaderVoucher("X-Atlassian-Token", "no-check"), api.JSONVoucher)
+	adapter := api.Adapter{Authenticate: d.coreCaller, Fail: d.failCore(own...)}
+	return api.Route{Method: method, Pattern: pattern, Action: action, Handler: d.warned(d.inTime(adapter.Handle(named(guarded))))}
+}
+
+// coreOpen is a route of the core that tells everybody something.
+func (d *Dialect) coreOpen(method, pattern string, h func(w http.ResponseWriter, r *http.Request) error) api.Route {
+	return api.Route{Method: method, Pattern: pattern, Action: access.Public, Handler: d.inTime(api.Adapter{Fail: d.failCore()}.Open(h))}
+}
+
 // inTime bounds how long the body may take. It is set first: an unread body is waited for as well.
 func (d *Dialect) inTime(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -1,7 +1,9 @@
 package bitbucket
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -146,6 +148,18 @@ func guarded(h http.Header) http.Header {
 
 // reply answers with v.
 func reply(w http.ResponseWriter, v any) error { return api.WriteJSON(w, http.StatusOK, v) }
+
+// coreReply answers with v as the core does.
+func coreReply(w http.ResponseWriter, status int, v any) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // nosniff keeps it from being HTML
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	write(w, status, "application/json;charset=UTF-8", b.String())
+	return nil
+}
 
 // done answers that it is done, with nothing more to say.
 func done(w http.ResponseWriter) error {

@@ -1,13 +1,10 @@
 package bitbucket
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"net/http"
 
-	"github.com/gatehouse-project/gatehouse/internal/api"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
@@ -17,19 +14,6 @@ import (
 
 // The parts access-tokens, keys, ssh and api are the wire's core. Their errors say more than those of plugins: which member is at fault, and
 // what the vendor calls the fault. Who may not do something is told so with 401, as is who has not logged in.
-
-// core is a route of the core for people and HTTP tokens; own are rows of the operation itself. What the path names is looked up by the
-// operation before the verb asks for a right: what is not there is 404 even to who might not have seen it.
-func (d *Dialect) core(method, pattern string, action access.Action, h api.Handler, own ...coreRow) api.Route {
-	guarded := d.Cookies.Guard(h, errOrigin, api.HeaderVoucher("X-Atlassian-Token", "no-check"), api.JSONVoucher)
-	adapter := api.Adapter{Authenticate: d.coreCaller, Fail: d.failCore(own...)}
-	return api.Route{Method: method, Pattern: pattern, Action: action, Handler: d.warned(d.inTime(adapter.Handle(named(guarded))))}
-}
-
-// coreOpen is a route of the core that tells everybody something.
-func (d *Dialect) coreOpen(method, pattern string, h func(w http.ResponseWriter, r *http.Request) error) api.Route {
-	return api.Route{Method: method, Pattern: pattern, Action: access.Public, Handler: d.inTime(api.Adapter{Fail: d.failCore()}.Open(h))}
-}
 
 // What the core refuses by itself.
 var (
@@ -158,16 +142,4 @@ func (d *Dialect) failCore(own ...coreRow) func(w http.ResponseWriter, r *http.R
 		}
 		_ = coreReply(w, status, coreFaults{[]coreFault{f}}) // texts always encode
 	}
-}
-
-// coreReply answers with v as the core does.
-func coreReply(w http.ResponseWriter, status int, v any) error {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false) // nosniff keeps it from being HTML
-	if err := e.Encode(v); err != nil {
-		return err
-	}
-	write(w, status, "application/json;charset=UTF-8", b.String())
-	return nil
 }
