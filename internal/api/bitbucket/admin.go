@@ -55,7 +55,7 @@ func above(err error) error {
 
 // createUser makes a user with a password. What an administrator gives somebody to sign in with takes a fresh proof (rule F14).
 func (d *Dialect) createUser(w http.ResponseWriter, r *http.Request, by access.Caller) error {
-	if err := access.Fresh(by, d.Now(), d.Login.FreshFor); err != nil {
+	if err := d.fresh(by); err != nil {
 		return err
 	}
 	in, err := newUser(r.URL.Query())
@@ -101,7 +101,7 @@ func (d *Dialect) removeUser(w http.ResponseWriter, r *http.Request, by access.C
 
 // setPassword gives a user another password, which ends all of their sessions.
 func (d *Dialect) setPassword(w http.ResponseWriter, r *http.Request, by access.Caller) error {
-	if err := access.Fresh(by, d.Now(), d.Login.FreshFor); err != nil {
+	if err := d.fresh(by); err != nil {
 		return err
 	}
 	body, err := read(r)

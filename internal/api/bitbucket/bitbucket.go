@@ -159,7 +159,7 @@ func (d *Dialect) office(method, pattern string, action access.Action, h api.Han
 // by Basic does so with each request.
 func (d *Dialect) vouching(method, pattern string, action access.Action, h api.Handler, own ...row) api.Route {
 	return d.office(method, pattern, action, func(w http.ResponseWriter, r *http.Request, by access.Caller) error {
-		if err := access.Fresh(by, d.Login.Now(), d.Login.FreshFor); err != nil {
+		if err := d.fresh(by); err != nil {
 			return err
 		}
 		return h(w, r, by)

@@ -136,6 +136,11 @@ func announce(w http.ResponseWriter, who access.Caller) {
 	w.Header().Set("X-AUSERNAME", url.PathEscape(who.Name))
 }
 
+// fresh returns access.ErrNotFresh where the caller proved too long ago who they are for what gives rights, or a way to sign in (rule F14).
+func (d *Dialect) fresh(by access.Caller) error {
+	return access.Fresh(by, d.Now(), d.Login.FreshFor)
+}
+
 // atLogin is for operations by which strangers sign in. A cookie that could not be kept safe is refused before anything is looked at, and
 // one that another site asks for would sign its victim in as somebody else (rule W12).
 func (d *Dialect) atLogin(h func(w http.ResponseWriter, r *http.Request) error) func(w http.ResponseWriter, r *http.Request) error {

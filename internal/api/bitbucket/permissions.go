@@ -80,7 +80,7 @@ func (d *Dialect) permissionsOf(pattern string, find func(*http.Request, access.
 				return err
 			}
 			if at.on.Kind == access.InstallationKind && method == http.MethodPut { // rule F14: what gives rights over everything, as at every door
-				if err := access.Fresh(by, d.Now(), d.Login.FreshFor); err != nil {
+				if err := d.fresh(by); err != nil {
 					return err
 				}
 			}
