@@ -3,6 +3,7 @@ package bitbucket
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/url"
@@ -147,9 +148,13 @@ func (d *Dialect) projectIn(r *http.Request, by access.Caller) (project.Project,
 func (d *Dialect) findProject(ctx context.Context, by access.Caller, key string) (project.Project, error) {
 	p, err := d.Projects.Find(ctx, by, storable(key))
 	if fault.Is(err, fault.NotFound) {
-		err = notThere(noSuchProject, "Project %s does not exist.", project.FoldKey(key))
+		err = noProject(key)
 	}
 	return p, err
+}
+
+func noProject(key string) error {
+	return notThere(noSuchProject, "Project %s does not exist.", project.FoldKey(key))
 }
 
 // repoIn finds the repository that the path names. Whether the caller may see it the verb asks.
@@ -158,12 +163,12 @@ func (d *Dialect) repoIn(r *http.Request, by access.Caller) (repo.Repo, error) {
 }
 
 func (d *Dialect) findRepo(ctx context.Context, by access.Caller, key, name string) (repo.Repo, error) {
-	if _, err := d.findProject(ctx, by, key); err != nil {
-		return repo.Repo{}, err
-	}
 	r, err := d.Repos.Find(ctx, by, storable(key), storable(name))
-	if fault.Is(err, fault.NotFound) {
+	switch {
+	case errors.Is(err, repo.ErrUnknown):
 		err = notThere(noSuchRepository, "Repository %s/%s does not exist.", project.FoldKey(key), strings.ToLower(name))
+	case fault.Is(err, fault.NotFound):
+		err = noProject(key)
 	}
 	return r, err
 }
