@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
@@ -126,8 +127,8 @@ func (s HTTPTokens) listed(ctx context.Context, w page.Window, which, order stri
 		if p.Total, err = One(ctx, tx, Value[int64], `SELECT COUNT(*) FROM http_tokens t WHERE`+which, args...); err != nil {
 			return err
 		}
-		marks := placeholders(len(args)+1, 1) + ` OFFSET ` + placeholders(len(args)+2, 1)
-		p.Items, err = All(ctx, tx, scanHTTPToken, selectHTTPToken+` WHERE`+which+` ORDER BY `+order+` LIMIT `+marks, append(args, w.Limit, w.Offset)...)
+		limit := fmt.Sprintf(` LIMIT $%d OFFSET $%d`, len(args)+1, len(args)+2)
+		p.Items, err = All(ctx, tx, scanHTTPToken, selectHTTPToken+` WHERE`+which+` ORDER BY `+order+limit, append(args, w.Limit, w.Offset)...)
 		return err
 	})
 	return p, err

@@ -319,15 +319,6 @@ var sessionsMany = sessionsByID + places(1, page.MaxLimit) + `)`
 
 const sessionsByID = `SELECT ` + sessionColumns + ` FROM proof_sessions s WHERE s.id IN (`
 
-// places lists n parameters, the first with that number.
-func places(first, n int) string {
-	list := make([]string, n)
-	for i := range list {
-		list[i] = fmt.Sprintf("$%d", first+i)
-	}
-	return strings.Join(list, ", ")
-}
-
 // sessionsByKey reads the rows of a page, in its order.
 func sessionsByKey(ctx context.Context, tx Tx, keys []listKey) ([]keyproof.Session, error) {
 	sessions := make([]keyproof.Session, 0, len(keys))

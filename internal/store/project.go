@@ -178,6 +178,8 @@ func (s Projects) List(ctx context.Context, w page.Window) (page.Page[project.Pr
 
 // Some implements project.Store.
 func (s Projects) Some(ctx context.Context, name string, all bool, ids []string, w page.Window) (page.Page[project.Project], error) {
-	return readSome(ctx, s.DB, scanProject, `SELECT `+projectColumns+` FROM projects WHERE TRUE`, nil, "", all, ids, w,
-		func(p project.Project) bool { return strings.HasPrefix(identity.Fold(p.Name), identity.Fold(name)) })
+	return visible[project.Project]{
+		scan: scanProject, query: `SELECT ` + projectColumns + ` FROM projects WHERE TRUE`, all: all, ids: ids,
+		like: func(p project.Project) bool { return strings.HasPrefix(identity.Fold(p.Name), identity.Fold(name)) },
+	}.page(ctx, s.DB, w)
 }

@@ -114,7 +114,7 @@ func (s Repos) one(ctx context.Context, query string, args ...any) (repo.Repo, e
 
 // OfProject implements repo.Store.
 func (s Repos) OfProject(ctx context.Context, project string, all bool, ids []string, w page.Window) (page.Page[repo.Repo], error) {
-	return readSome(ctx, s.DB, scanRepo, selectRepo+` WHERE r.project = $1`, []any{project}, "r.", all, ids, w, func(repo.Repo) bool { return true })
+	return visible[repo.Repo]{scan: scanRepo, query: selectRepo + ` WHERE r.project = $1`, args: []any{project}, table: "r.", all: all, ids: ids}.page(ctx, s.DB, w)
 }
 
 func scanPush(scan Scan) (repo.Pushed, error) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Scan is the Scan method of a row, as All and One hand it to a noun's own function.
@@ -59,6 +60,15 @@ func below(after string) string {
 		return "z" // ids are hexadecimal
 	}
 	return after
+}
+
+// places lists n parameters, the first with that number.
+func places(first, n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf("$%d", first+i)
+	}
+	return strings.Join(list, ", ")
 }
 
 // JSON is how SQL holds a list or a small structure: as JSON in TEXT. A value that cannot be
