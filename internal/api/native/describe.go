@@ -30,8 +30,8 @@ func (a *API) Describe(doc *huma.OpenAPI) {
 		Type: "apiKey", In: "cookie", Name: a.Cookies.Name(), Description: "The session of a user in a browser. What changes something must begin at a page of this server: by its Origin, by Sec-Fetch-Site, or by X-Gatehouse-Csrf: 1.",
 	}
 	doc.Components.SecuritySchemes[tokenScheme] = &huma.SecurityScheme{Type: "http", Scheme: "bearer", Description: "A personal HTTP access token, as far as its permissions go."}
-	for _, tag := range tags {
-		doc.Tags = append(doc.Tags, &huma.Tag{Name: tag.name, Description: tag.text})
+	for _, t := range a.tags() {
+		doc.Tags = append(doc.Tags, &huma.Tag{Name: t.name, Description: t.text})
 	}
 	b := describer{doc: doc, own: huma.NewMapRegistry(schemaPrefix, func(t reflect.Type, hint string) string {
 		if name := schemaName(t); name != "" {

@@ -103,14 +103,6 @@ func gone(o *line) { o.status = http.StatusNoContent }
 // says is what the document adds to the summary.
 func says(text string) func(*line) { return func(o *line) { o.text = text } }
 
-// tagged groups operations in the document.
-func tagged(tag string, all ...line) []line {
-	for i := range all {
-		all[i].tag = tag
-	}
-	return all
-}
-
 // Routes are the operations as routes.
 func (a *API) Routes() []api.Route {
 	var all []api.Route

@@ -46,28 +46,45 @@ type API struct {
 	Now      func() time.Time
 }
 
-// tags are the groups of operations, in the order of the page.
-var tags = []struct{ name, text string }{
-	{"Sign-in state", "Who is signed in. Everything here but the proofs of keys is opened by the session of a user: as a cookie, or as Authorization: Bearer. Answers that fail are problems of RFC 9457; their code tells programs what to do."},
-	{"Second factors", "One's own. Enrolling happens in the browser, at /login/enrol."},
-	{"Access", "One decision for all doors, which explains itself."},
-	{"Accounts", "They hold users, groups and applications together."},
-	{"Users", "People who can sign in. Whoever stands below a user in rights on the installation cannot change how that user signs in."},
-	{"Applications", "Programs that sign in with a secret of their own, by the dialects."},
-	{"Identity providers", "Directories, OpenID Connect and SAML providers that say who people are."},
-	{"Settings", "What administrators choose about signing in while the server runs; what lies in the configuration is not here."},
-	{"Access tokens", "With which programs speak HTTP and git for a person, or for a project or repository. Secrets are shown once."},
-	{"SSH keys", "With which git comes over SSH: a person's keys act for that person; access keys open projects and repositories for programs."},
-	{"Projects", "What repositories, API keys and proofs belong to. Marked operations here and on repositories are opened by a personal access token too, as far as its permissions go."},
-	{"Repositories", "Git repositories: what they are called, who may what in them, and who pushed what."},
-	{"Key proofs", "What happens to proofs of keys and to deliveries of webhooks; programs make them with an API key."},
+// tag is a group of operations in the document: one line for each.
+type tag struct {
+	name, text string
+	lines      []line
 }
 
-// operations is the table: one line for each.
+// tags are the table, in the order of the page.
+func (a *API) tags() []tag {
+	return []tag{
+		a.signInState(),
+		a.secondFactors(),
+		a.decisions(),
+		a.accounts(),
+		a.users(),
+		a.applications(),
+		a.providers(),
+		a.settings(),
+		a.accessTokens(),
+		a.sshKeys(),
+		a.projects(),
+		a.repositories(),
+		a.keyProofs(),
+	}
+}
+
+// operations are the lines of all tags.
 func (a *API) operations() []line {
 	var all []line
-	add := func(tag string, some ...line) { all = append(all, tagged(tag, some...)...) }
-	add(tags[0].name,
+	for _, t := range a.tags() {
+		for _, o := range t.lines {
+			o.tag = t.name
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+func (a *API) signInState() tag {
+	return tag{"Sign-in state", "Who is signed in. Everything here but the proofs of keys is opened by the session of a user: as a cookie, or as Authorization: Bearer. Answers that fail are problems of RFC 9457; their code tells programs what to do.", []line{
 		op("GET", "/api/v1/session", access.SessionRead, "Show who is signed in", a.showSession),
 		op("DELETE", "/api/v1/session", access.SessionEnd, "Sign out", a.signOut, gone),
 		op("PUT", "/api/v1/session/account", access.SessionKeep, "Choose the account to work in", a.selectAccount),
@@ -77,17 +94,26 @@ func (a *API) operations() []line {
 		op("DELETE", "/api/v1/sessions", access.SessionEnd, "Sign out everywhere but here", a.endSessions, says("By right all sessions of a user.")),
 		op("DELETE", "/api/v1/sessions/{session}", access.SessionEnd, "End a session", a.endSession),
 		op("GET", "/api/v1/sign-ins", access.SessionRead, "List what happened to sign-ins, newest first", a.listSignIns, says("Sessions that began and ended, refused attempts, changes of second factors and of the password.")),
-	)
-	add(tags[1].name,
+	}}
+}
+
+func (a *API) secondFactors() tag {
+	return tag{"Second factors", "One's own. Enrolling happens in the browser, at /login/enrol.", []line{
 		op("GET", "/api/v1/factors", access.FactorRead, "Show one's second factors", a.showFactors),
 		op("PATCH", "/api/v1/factors/devices/{device}", access.FactorEnrol, "Rename a security key", a.renameDevice, fresh),
 		op("DELETE", "/api/v1/factors/devices/{device}", access.FactorRemove, "Remove a security key", a.removeDevice, fresh),
 		op("POST", "/api/v1/factors/recovery-codes", access.FactorCodes, "Make the recovery codes anew", a.newCodes, fresh, created),
-	)
-	add(tags[2].name,
+	}}
+}
+
+func (a *API) decisions() tag {
+	return tag{"Access", "One decision for all doors, which explains itself.", []line{
 		op("GET", "/api/v1/access/explain", access.AccessExplain, "Explain whether somebody may do something", a.explain, says("About oneself, for the session that asks; about others by right.")),
-	)
-	add(tags[3].name,
+	}}
+}
+
+func (a *API) accounts() tag {
+	return tag{"Accounts", "They hold users, groups and applications together.", []line{
 		op("GET", "/api/v1/accounts", access.AccountRead, "List one's accounts", a.listAccounts),
 		op("POST", "/api/v1/accounts", access.AccountCreate, "Create an account", a.createAccount, created),
 		op("GET", "/api/v1/accounts/{account}", access.AccountRead, "Show an account", a.showAccount),
@@ -103,8 +129,11 @@ func (a *API) operations() []line {
 		op("DELETE", "/api/v1/groups/{group}/members/{user}", access.GroupMembers, "Take a user out of a group", a.removeGroupMember),
 		op("PUT", "/api/v1/groups/{group}/roles/{role}", access.AccessGrant, "Give a group a role on the installation", a.grantToGroup, fresh, says("All its members have it, now and later.")),
 		op("DELETE", "/api/v1/groups/{group}/roles/{role}", access.AccessRevoke, "Take a role on the installation from a group", a.revokeFromGroup, fresh),
-	)
-	add(tags[4].name,
+	}}
+}
+
+func (a *API) users() tag {
+	return tag{"Users", "People who can sign in. Whoever stands below a user in rights on the installation cannot change how that user signs in.", []line{
 		op("GET", "/api/v1/users", access.UserRead, "List users by name", a.listUsers),
 		op("POST", "/api/v1/users", access.UserCreate, "Create a user", a.createUser, fresh, created),
 		op("GET", "/api/v1/users/{user}", access.UserRead, "Show a user", a.showUser),
@@ -120,8 +149,11 @@ func (a *API) operations() []line {
 		op("GET", "/api/v1/users/{user}/links", access.UserRead, "List who a user is at identity providers", a.listLinks),
 		op("POST", "/api/v1/users/{user}/links", access.ProviderLink, "Say who a user is at an identity provider", a.createLink, fresh, created),
 		op("DELETE", "/api/v1/users/{user}/links/{provider}", access.ProviderUnlink, "Say that a user is nobody there any more", a.deleteLink, fresh),
-	)
-	add(tags[5].name,
+	}}
+}
+
+func (a *API) applications() tag {
+	return tag{"Applications", "Programs that sign in with a secret of their own, by the dialects.", []line{
 		op("GET", "/api/v1/accounts/{account}/applications", access.ApplicationRead, "List the applications of an account", a.listApplications),
 		op("POST", "/api/v1/accounts/{account}/applications", access.ApplicationCreate, "Create an application", a.createApplication, created, says("Its secret is shown this once.")),
 		op("GET", "/api/v1/applications/{application}", access.ApplicationRead, "Show an application", a.showApplication),
@@ -129,8 +161,11 @@ func (a *API) operations() []line {
 		op("POST", "/api/v1/applications/{application}/enable", access.ApplicationUpdate, "Let an application in again", a.setApplicationDisabled(false)),
 		op("POST", "/api/v1/applications/{application}/disable", access.ApplicationUpdate, "Shut an application out and end its sessions", a.setApplicationDisabled(true)),
 		op("DELETE", "/api/v1/applications/{application}", access.ApplicationDelete, "Delete an application", a.deleteApplication),
-	)
-	add(tags[6].name,
+	}}
+}
+
+func (a *API) providers() tag {
+	return tag{"Identity providers", "Directories, OpenID Connect and SAML providers that say who people are.", []line{
 		op("GET", "/api/v1/providers", access.ProviderRead, "List identity providers", a.listProviders),
 		op("POST", "/api/v1/providers", access.ProviderCreate, "Create an identity provider", a.createProvider, fresh, created),
 		op("GET", "/api/v1/providers/{provider}", access.ProviderRead, "Show an identity provider", a.showProvider, says("Its secret is never shown.")),
@@ -140,14 +175,20 @@ func (a *API) operations() []line {
 		op("POST", "/api/v1/providers/{provider}/disable", access.ProviderUpdate, "Let nobody come from a provider", a.setEnabled(false), fresh, says("Sessions that began by it end.")),
 		op("POST", "/api/v1/providers/{provider}/test", access.ProviderTest, "Try a provider, step by step", a.testProvider, says("Everything that can be tried without a person; a provider that is disabled too.")),
 		op("GET", "/api/v1/jit-users", access.ProviderRead, "List the users whom providers have added", a.listMade),
-	)
-	add(tags[7].name,
+	}}
+}
+
+func (a *API) settings() tag {
+	return tag{"Settings", "What administrators choose about signing in while the server runs; what lies in the configuration is not here.", []line{
 		op("GET", "/api/v1/settings/sso", access.SSORead, "Show what the sign-in page offers", a.showSSO),
 		op("PATCH", "/api/v1/settings/sso", access.SSOUpdate, "Change what the sign-in page offers", a.changeSSO, says("Who is signed in stays so.")),
 		op("GET", "/api/v1/settings/basic-auth", access.BasicAuthRead, "Show who may send a password by HTTP Basic", a.showBasicAuth),
 		op("PATCH", "/api/v1/settings/basic-auth", access.BasicAuthUpdate, "Change who may send a password by HTTP Basic", a.changeBasicAuth, says("After the first change the setting basicauth.block no longer counts.")),
-	)
-	add(tags[8].name,
+	}}
+}
+
+func (a *API) accessTokens() tag {
+	return tag{"Access tokens", "With which programs speak HTTP and git for a person, or for a project or repository. Secrets are shown once.", []line{
 		op("GET", "/api/v1/tokens", access.TokenRead, "List one's own access tokens", a.listTokens),
 		op("POST", "/api/v1/tokens", access.TokenIssue, "Make an access token", a.createToken, fresh, created, says("For oneself alone.")),
 		op("GET", "/api/v1/tokens/expiring", access.TokenRead, "List access tokens that expire soon, the first first", a.listExpiring, says("One's own; by right everybody's.")),
@@ -167,8 +208,11 @@ func (a *API) operations() []line {
 		op("GET", "/api/v1/projects/{project}/repos/{repo}/tokens/{token}", access.TokenRead, "Show an access token of a repository", a.showToken),
 		op("PATCH", "/api/v1/projects/{project}/repos/{repo}/tokens/{token}", access.TokenUpdate, "Change an access token of a repository", a.changeToken),
 		op("DELETE", "/api/v1/projects/{project}/repos/{repo}/tokens/{token}", access.TokenRevoke, "Revoke an access token of a repository", a.revokeToken),
-	)
-	add(tags[9].name,
+	}}
+}
+
+func (a *API) sshKeys() tag {
+	return tag{"SSH keys", "With which git comes over SSH: a person's keys act for that person; access keys open projects and repositories for programs.", []line{
 		op("GET", "/api/v1/ssh-keys", access.SSHKeyRead, "List one's own SSH keys", a.listSSHKeys),
 		op("POST", "/api/v1/ssh-keys", access.SSHKeyAdd, "Put an SSH key on file", a.addSSHKey, fresh, created, says("Where the settings ask for a proof it waits, and opens nothing before it is proven.")),
 		op("POST", "/api/v1/ssh-keys/import", access.SSHKeyAdd, "Put the keys of an authorized_keys file on file", a.importSSHKeys, fresh, says("Line by line: one that is refused stops none behind it, so a file may be imported again.")),
@@ -185,8 +229,11 @@ func (a *API) operations() []line {
 		op("POST", "/api/v1/projects/{project}/repos/{repo}/access-keys", access.SSHKeyGrant, "Let an SSH key open a repository", a.addAccessKey, created),
 		op("PATCH", "/api/v1/projects/{project}/repos/{repo}/access-keys/{key}", access.SSHKeyGrant, "Change what an access key may do in a repository", a.changeAccessKey),
 		op("DELETE", "/api/v1/projects/{project}/repos/{repo}/access-keys/{key}", access.SSHKeyGrant, "Take a repository away from an access key", a.removeAccessKey, says("With its last place it goes off file.")),
-	)
-	add(tags[10].name,
+	}}
+}
+
+func (a *API) projects() tag {
+	return tag{"Projects", "What repositories, API keys and proofs belong to. Marked operations here and on repositories are opened by a personal access token too, as far as its permissions go.", []line{
 		op("GET", "/api/v1/projects", access.ProjectRead, "List the projects that one may see", a.listProjects, byToken),
 		op("POST", "/api/v1/projects", access.ProjectCreate, "Create a project", a.createProject, created, says("Whoever makes it administers it.")),
 		op("GET", "/api/v1/projects/{project}", access.ProjectRead, "Show a project", a.showProject, byToken, says("One's own personal one has the key ~NAME and is made when it is first asked for.")),
@@ -197,8 +244,11 @@ func (a *API) operations() []line {
 		op("DELETE", "/api/v1/projects/{project}/permissions/users/{user}", access.AccessRevoke, "Take a user's permission in a project away", a.removeUserPermission),
 		op("PUT", "/api/v1/projects/{project}/permissions/groups/{group}", access.AccessGrant, "Give a group a permission in a project", a.setGroupPermission, says("Nobody gives more than they hold.")),
 		op("DELETE", "/api/v1/projects/{project}/permissions/groups/{group}", access.AccessRevoke, "Take a group's permission in a project away", a.removeGroupPermission),
-	)
-	add(tags[11].name,
+	}}
+}
+
+func (a *API) repositories() tag {
+	return tag{"Repositories", "Git repositories: what they are called, who may what in them, and who pushed what.", []line{
 		op("GET", "/api/v1/projects/{project}/repos", access.RepoRead, "List those repositories of a project that one may see", a.listRepos, byToken),
 		op("POST", "/api/v1/projects/{project}/repos", access.RepoCreate, "Create a repository", a.createRepo, byToken, created),
 		op("GET", "/api/v1/projects/{project}/repos/{repo}", access.RepoRead, "Show a repository", a.showRepo, byToken),
@@ -210,12 +260,14 @@ func (a *API) operations() []line {
 		op("DELETE", "/api/v1/projects/{project}/repos/{repo}/permissions/users/{user}", access.AccessRevoke, "Take a user's permission in a repository away", a.removeUserPermission),
 		op("PUT", "/api/v1/projects/{project}/repos/{repo}/permissions/groups/{group}", access.AccessGrant, "Give a group a permission in a repository", a.setGroupPermission, says("Nobody gives more than they hold.")),
 		op("DELETE", "/api/v1/projects/{project}/repos/{repo}/permissions/groups/{group}", access.AccessRevoke, "Take a group's permission in a repository away", a.removeGroupPermission),
-	)
-	add(tags[12].name,
+	}}
+}
+
+func (a *API) keyProofs() tag {
+	return tag{"Key proofs", "What happens to proofs of keys and to deliveries of webhooks; programs make them with an API key.", []line{
 		op("GET", "/api/v1/projects/{project}/proofs", access.KeyproofRead, "List the proofs of a project, newest first", a.listProofs),
 		op("GET", "/api/v1/projects/{project}/deliveries", access.DeliveryRead, "List deliveries of webhooks, newest first", a.listDeliveries),
 		op("GET", "/api/v1/deliveries/{delivery}", access.DeliveryRead, "Show a delivery with its attempts", a.showDelivery),
 		op("POST", "/api/v1/deliveries/{delivery}/resend", access.DeliveryResend, "Send a delivery once more", a.resendDelivery, says("Under the same invocation id.")),
-	)
-	return all
+	}}
 }
