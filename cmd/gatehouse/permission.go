@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -106,28 +105,12 @@ func (p *process) members(ctx context.Context, at At) error {
 		}
 		shown := make([]memberJSON, len(bindings))
 		for i, b := range bindings {
-			name, err := called(ctx, h, by, b.Subject)
-			if err != nil {
-				return err
-			}
-			shown[i] = memberJSON{string(b.Subject.Kind), b.Subject.ID, name, strings.TrimPrefix(string(b.Role), on.Kind+"."), b.Created.UTC()}
+			shown[i] = memberJSON{string(b.Subject.Kind), b.Subject.ID, b.Name, strings.TrimPrefix(string(b.Role), on.Kind+"."), b.Created.UTC()}
 		}
 		return print(p, shown, []string{"KIND", "NAME", "PERMISSION", "SINCE"}, func(m memberJSON) []string {
 			return []string{m.Kind, m.Name, m.Permission, moment(m.Since)}
 		})
 	})
-}
-
-func called(ctx context.Context, h *app.House, by access.Caller, who access.Subject) (string, error) {
-	if who.Kind == access.Group {
-		name, err := h.Groups.Called(ctx, h.Access.For(by), who.ID)
-		if errors.Is(err, identity.ErrNoGroup) {
-			err = nil
-		}
-		return name, err
-	}
-	found, err := h.Users.ByIDs(ctx, h.Access.For(by), []string{who.ID})
-	return found[who.ID].Name, err
 }
 
 // repoMemberCommands are about who may what in a repository, and who did.

@@ -32,7 +32,7 @@ const bindingsOf = `SELECT id, subject_kind, subject_id, role, resource_kind, re
 
 func scanBinding(scan Scan) (access.Binding, error) {
 	var b access.Binding
-	err := scan(&b.ID, &b.Subject.Kind, &b.Subject.ID, &b.Role, &b.Resource.Kind, &b.Resource.ID, ScanTime(&b.Created), &b.Group)
+	err := scan(&b.ID, &b.Subject.Kind, &b.Subject.ID, &b.Role, &b.Resource.Kind, &b.Resource.ID, ScanTime(&b.Created), &b.Name)
 	return b, err
 }
 
@@ -43,8 +43,11 @@ func (s Bindings) BindingsOf(ctx context.Context, of access.Subject) ([]access.B
 
 // BindingsOn implements access.Store.
 func (s Bindings) BindingsOn(ctx context.Context, on access.Resource) ([]access.Binding, error) {
-	return readAll(ctx, s.DB, scanBinding, `SELECT id, subject_kind, subject_id, role, resource_kind, resource_id, created, ''
-		FROM role_bindings WHERE resource_kind = $1 AND resource_id = $2 ORDER BY created, id`, on.Kind, on.ID)
+	return readAll(ctx, s.DB, scanBinding, `SELECT b.id, b.subject_kind, b.subject_id, b.role, b.resource_kind, b.resource_id, b.created, COALESCE(u.name, g.name, '')
+		FROM role_bindings b
+		LEFT JOIN users u ON b.subject_kind = 'user' AND u.id = b.subject_id
+		LEFT JOIN account_groups g ON b.subject_kind = 'group' AND g.id = b.subject_id
+		WHERE b.resource_kind = $1 AND b.resource_id = $2 ORDER BY b.created, b.id`, on.Kind, on.ID)
 }
 
 // lockHeld makes those who change what a subject holds on a resource wait for each other. A lock on its rows would not: there may be none yet.

@@ -147,15 +147,11 @@ func (d *Dialect) circles() subjects {
 			err = notThere(noSuchGroup, "Group %s does not exist.", storable(name))
 		}
 		return g.ID, err
-	}, func(ctx context.Context, held []access.Binding, beginning string) ([]wirePermission, error) {
+	}, func(_ context.Context, held []access.Binding, beginning string) ([]wirePermission, error) {
 		var all []wirePermission
 		for _, b := range held {
-			name, err := d.Groups.Called(ctx, d.ourselves(), b.Subject.ID)
-			if err != nil && !fault.Is(err, fault.NotFound) {
-				return nil, err
-			}
-			if err == nil && begins(name, beginning) {
-				all = append(all, wirePermission{Group: &wireGroup{name}, Permission: roleWord(b.Role)})
+			if b.Name != "" && begins(b.Name, beginning) {
+				all = append(all, wirePermission{Group: &wireGroup{b.Name}, Permission: roleWord(b.Role)})
 			}
 		}
 		slices.SortFunc(all, func(a, b wirePermission) int {

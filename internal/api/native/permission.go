@@ -2,7 +2,6 @@ package native
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"time"
 
@@ -14,7 +13,7 @@ import (
 type wirePermission struct {
 	Kind       string    `json:"kind" enum:"user,group"`
 	ID         string    `json:"id" format:"uuid"`
-	Name       string    `json:"name"`
+	Name       string    `json:"name"` // empty of one who is gone
 	Permission string    `json:"permission" enum:"read,write,admin"`
 	Since      time.Time `json:"since"`
 }
@@ -35,28 +34,11 @@ func (a *API) listPermissions(ctx context.Context, by access.Caller, in place) (
 	}
 	var all []wirePermission
 	for _, b := range bindings {
-		called, err := a.called(ctx, by, b.Subject)
-		if err != nil {
-			return wirePage[wirePermission]{}, err
-		}
 		all = append(all, wirePermission{
-			Kind: string(b.Subject.Kind), ID: b.Subject.ID, Name: called, Permission: strings.TrimPrefix(string(b.Role), on.Kind+"."), Since: b.Created.UTC(),
+			Kind: string(b.Subject.Kind), ID: b.Subject.ID, Name: b.Name, Permission: strings.TrimPrefix(string(b.Role), on.Kind+"."), Since: b.Created.UTC(),
 		})
 	}
 	return whole(all, func(p wirePermission) wirePermission { return p }), nil
-}
-
-// called is the name of a user or group, "" of one who is gone.
-func (a *API) called(ctx context.Context, by access.Caller, who access.Subject) (string, error) {
-	if who.Kind == access.Group {
-		name, err := a.Groups.Called(ctx, a.Access.For(by), who.ID)
-		if errors.Is(err, identity.ErrNoGroup) {
-			err = nil
-		}
-		return name, err
-	}
-	found, err := a.Users.ByIDs(ctx, a.Access.For(by), []string{who.ID})
-	return found[who.ID].Name, err
 }
 
 type userAt struct {

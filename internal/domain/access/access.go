@@ -301,15 +301,15 @@ type Binding struct {
 	Resource Resource // Parents are not kept
 	Created  time.Time
 
-	Group string // what the Subject is called, where a user has the binding as a member of a group; never written
+	Name string // what the Subject is called; who reads bindings says where it is filled in; never written
 }
 
 // Store keeps role bindings.
 type Store interface {
 	// BindingsOf returns the bindings of a subject; none is no error. A user has those of their groups too, behind their own: of groups whose account is
-	// not disabled and which the user belongs to; on the installation, of groups of the default account alone.
+	// not disabled and which the user belongs to; on the installation, of groups of the default account alone. Only these have a Name.
 	BindingsOf(ctx context.Context, of Subject) ([]Binding, error)
-	// BindingsOn returns who holds what on the resource itself, in the order in which it was given.
+	// BindingsOn returns who holds what on the resource itself, in the order in which it was given. Users and groups have a Name, unless they are gone.
 	BindingsOn(ctx context.Context, on Resource) ([]Binding, error)
 	// SetRole makes b the only binding of its subject on its resource, or removes them all where its role is "", and records e, unless check, which is handed
 	// what the subject holds there, returns an error: all or nothing. Where nothing changes nothing is recorded.
@@ -408,8 +408,8 @@ func (s *Service) decideByBindings(ctx context.Context, by Caller, do Action, on
 // describe says which role it is, on what, and by which group.
 func (b Binding) describe() string {
 	text := "role " + string(b.Role) + " on " + b.Resource.String()
-	if b.Group != "" {
-		text += ", as a member of group " + b.Group + ","
+	if b.Name != "" {
+		text += ", as a member of group " + b.Name + ","
 	}
 	return text
 }

@@ -30,7 +30,7 @@ func (c *club) BindingsOf(ctx context.Context, of access.Subject) ([]access.Bind
 			}
 			theirs, _ := c.memory.BindingsOf(ctx, access.Subject{Kind: access.Group, ID: group})
 			for _, b := range theirs {
-				b.Group = "the " + group
+				b.Name = "the " + group
 				all = append(all, b)
 			}
 		}

@@ -11,7 +11,8 @@ import (
 // ErrOwnRole says that somebody would take away what lets him do it.
 var ErrOwnRole = fault.New(fault.Conflict, "you cannot take your own administration away; let another administrator do it")
 
-// BindingsOn lists who holds what on a resource itself, in the order in which it was given. It takes the right to grant there.
+// BindingsOn lists who holds what on a resource itself, in the order in which it was given. It takes the right to grant there. Users and groups
+// have a Name, unless they are gone: whoever may give somebody a role may know whom it was given to.
 func (s *Service) BindingsOn(ctx context.Context, by Caller, on Resource) ([]Binding, error) {
 	if err := s.Require(ctx, by, AccessGrant, on); err != nil {
 		return nil, err

@@ -46,15 +46,6 @@ func (s *Groups) Named(ctx context.Context, by Authority, name string) (Group, e
 	return s.Store.ByName(ctx, DefaultAccount, Fold(name))
 }
 
-// Called returns what a group is called, whatever account it is of. It reports ErrNoGroup.
-func (s *Groups) Called(ctx context.Context, by Authority, id string) (string, error) {
-	if err := acquainted(ctx, by); err != nil {
-		return "", err
-	}
-	g, err := s.Store.ByID(ctx, id)
-	return g.Name, err
-}
-
 // acquainted returns nil for people, and for whoever may read users.
 func acquainted(ctx context.Context, by Authority) error {
 	if by.Self().Kind == kindUser {

@@ -38,7 +38,7 @@ func held(t *testing.T, db *store.DB, user string) string {
 	var got []string
 	for _, b := range all {
 		if b.Resource.Kind != access.AccountKind {
-			got = append(got, strings.TrimRight(fmt.Sprintf("%s %s", b.Role, b.Group), " "))
+			got = append(got, strings.TrimRight(fmt.Sprintf("%s %s", b.Role, b.Name), " "))
 		}
 	}
 	return strings.Join(got, ", ")

@@ -3,11 +3,13 @@ package storetest_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/project"
 	"github.com/gatehouse-project/gatehouse/internal/page"
 	"github.com/gatehouse-project/gatehouse/internal/store"
@@ -169,6 +171,30 @@ func TestBindings_SetRole(t *testing.T) {
 		}
 		if other, err := s.BindingsOn(ctx, access.Project("shop")); err != nil || len(other) != 1 {
 			t.Errorf("of another project: %+v, %v", other, err)
+		}
+	})
+}
+
+func TestBindings_BindingsOn_names_who_holds(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		s, ops := store.Bindings{DB: db}, access.Project("ops")
+		dana, circle := addUser(t, db, "Dana"), addGroup(t, db, identity.DefaultAccount, "Größe")
+		grant(t, db, dana.ID, access.ProjectAdmin, ops)
+		grant(t, db, "gone", access.ProjectReader, ops)
+		give(t, db, circle, access.ProjectWriter, ops)
+		give(t, db, identity.Group{ID: dana.ID}, access.ProjectReader, ops) // the kind is part of who it is
+		must(t, s.Grant(t.Context(), access.Binding{ID: newID(), Subject: access.Subject{Kind: access.ServiceIdentity, ID: dana.ID}, Role: access.ProjectReader, Resource: ops, Created: start}, event()))
+		all, err := s.BindingsOn(t.Context(), ops)
+		must(t, err)
+		var got []string
+		for _, b := range all {
+			got = append(got, fmt.Sprintf("%s %s %q", b.Subject.Kind, b.Role, b.Name))
+		}
+		slices.Sort(got)
+		want := `group project.read "", group project.write "Größe", service project.read "", user project.admin "Dana", user project.read ""`
+		if strings.Join(got, ", ") != want {
+			t.Errorf("%s, want %s", strings.Join(got, ", "), want)
 		}
 	})
 }
