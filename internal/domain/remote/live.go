@@ -1,0 +1,4 @@
+package remote
+
+// Live is a session that this node carries.
+type Live struct{}
