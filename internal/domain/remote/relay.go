@@ -135,6 +135,7 @@ type Note struct {
 	Bytes   int64     `json:"bytes,omitempty"` // to the target for files that were uploaded, from it otherwise
 	Sent    int64     `json:"sent,omitempty"`  // of a forward: to the target
 	SHA256  string    `json:"sha256,omitempty"`
-	Way     string    `json:"way,omitempty"` // upload, download, rename, remove, mkdir, ...
+	SentSum string    `json:"sent_sha256,omitempty"` // of a forward: of what was sent to the target; SHA256 is of what came from it
+	Way     string    `json:"way,omitempty"`         // upload, download, rename, remove, mkdir, ...
 	Done    bool      `json:"done,omitempty"`
 }
