@@ -302,6 +302,9 @@ type Binding struct {
 	Created  time.Time
 
 	Name string // what the Subject is called; who reads bindings says where it is filled in; never written
+
+	Number int64 // of a grant, for people and wires: the store gives it to bindings with DeviceConnect or CredentialConnect; 0 for all others
+	Terms  Terms // of a grant
 }
 
 // Store keeps role bindings.

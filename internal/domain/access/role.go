@@ -44,6 +44,8 @@ var grants = []struct {
 		UserCreate, UserRead, UserUpdate, UserDelete, UserRename, "project.*", "repo.*", "keyproof.*", "token.*", "webhook.*", AccessGrant, AccessRevoke, AccessExplain,
 		"account.*", "group.*", "application.*", SessionRead, SessionEnd, GuardUnlock, ProviderRead, ProviderTest, ProviderLink, ProviderUnlink, FactorReset, FactorImport,
 		"sso.*", "basicauth.*", "sshkey.*",
+		"device.*", CredentialCreate, CredentialRead, CredentialUpdate, CredentialCheckIn, "remote.*", RecordingRead, RecordingHold,
+		"authorization.*", "subscription.*", EventRead,
 	}},
 	{SysAdmin, InstallationKind, []Action{"*"}},
 
@@ -58,6 +60,19 @@ var grants = []struct {
 	{RepoReader, RepoKind, []Action{RepoRead}},
 	{RepoWriter, RepoKind, []Action{RepoWrite}},
 	{RepoAdmin, RepoKind, []Action{RepoUpdate, RepoDelete, "token.*", SSHKeyGrant, AccessGrant, AccessRevoke}},
+
+	{DeviceConnect, DeviceKind, []Action{RemoteOpen, DeviceRead}},
+	{DeviceListed, DeviceKind, []Action{DeviceUpdate}},
+	{DeviceManage, DeviceKind, []Action{
+		"device.*", CredentialCreate, CredentialRead, CredentialUpdate, CredentialCheckIn, RemoteRead, RemoteEnd, RemoteWatch, RemoteApprove, RecordingRead, RecordingHold, AccessGrant, AccessRevoke,
+	}},
+
+	{CredentialConnect, CredentialKind, []Action{RemoteOpen, CredentialRead}},
+	{CredentialListed, CredentialKind, []Action{CredentialUpdate, CredentialCheckOut, CredentialCheckIn, RemoteLaunch, RemoteRead, RemoteEnd}},
+	{CredentialManage, CredentialKind, []Action{RemoteWatch, RemoteApprove, RecordingRead, AccessGrant, AccessRevoke}},
+
+	{UserListed, UserKind, []Action{RemoteFor}},
+	{GroupListed, GroupKind, []Action{RemoteFor}},
 }
 
 // Holds reports whether a subject has the role on the resource itself, or one that includes it.

@@ -1,0 +1,129 @@
+// Package device keeps the targets that people are taken to: where they are, which protocols they speak, and by which host keys they are known.
+//
+// A host key counts only once an administrator has accepted it, for one port of one device (rule S16). A key that a target shows and nobody has
+// accepted yet is kept beside, so that there is something to accept; nobody is ever taken to a target that shows one.
+package device
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/fault"
+	"github.com/gatehouse-project/gatehouse/internal/page"
+)
+
+// Device is one target.
+type Device struct {
+	ID      string
+	Number  int64  // for wires that know it by an integer; the store gives it, and never twice
+	Host    string // as it was written; unique in any case
+	IP      netip.Addr
+	Model   string
+	Type    string
+	Vendor  string
+	Site    string
+	Domains []string // registered ones
+	Tags    []string
+	Connect []Connectivity
+	Script  string // how a person is signed in where a protocol has no sign-in of its own: "Telnet:EXPECT:FILL", several with commas
+
+	Unrecorded bool // sessions go on although they cannot be recorded: loudly, by an administrator's word (rule W14)
+	Disabled   bool
+	Created    time.Time
+	Updated    time.Time
+}
+
+// Resource is the device as rights are asked for it.
+func (d Device) Resource() access.Resource { return access.Device(d.ID) }
+
+// Connectivity is a protocol that a device speaks, and where. Name is as it was written; Protocol folds it.
+type Connectivity struct {
+	Name string `json:"name"`
+	Port int    `json:"port"`
+}
+
+// Protocol is what carries a session.
+type Protocol string
+
+// The protocols by which sessions can be asked for.
+const (
+	SSH    Protocol = "ssh"
+	Telnet Protocol = "telnet"
+	RDP    Protocol = "rdp"
+	VNC    Protocol = "vnc"
+	HTTP   Protocol = "http"
+	HTTPS  Protocol = "https"
+)
+
+// DefaultPort is where a protocol is spoken unless somebody says otherwise; 0 for what is no protocol.
+func (p Protocol) DefaultPort() int {
+	switch p {
+	case SSH:
+		return 22
+	case Telnet:
+		return 23
+	case RDP:
+		return 3389
+	case VNC:
+		return 5900
+	case HTTP:
+		return 80
+	case HTTPS:
+		return 443
+	}
+	return 0
+}
+
+// HostKey is a key that a target showed on one of its ports.
+type HostKey struct {
+	ID        string
+	Device    string
+	Port      int
+	Blob      []byte // the wire form of RFC 4253 section 6.6
+	Accepted  bool
+	Seen      time.Time
+	Decided   time.Time // zero: nobody has
+	DecidedBy string
+}
+
+// The faults of this room.
+var (
+	ErrUnknown       = fault.New(fault.NotFound, "device not found")
+	ErrUnknownDomain = fault.New(fault.Invalid, "the domain is not registered; register it first")
+	ErrForbidden     = fault.New(fault.Denied, "a device may not have this address; ask the operator to allow it")
+)
+
+// Store keeps devices.
+type Store interface {
+	// Insert adds d, gives it the next number, which is returned, lets each of listed hold DeviceListed on it, and records e: all or nothing.
+	Insert(ctx context.Context, d Device, listed []access.Binding, e audit.Event) (Device, error)
+	// Change loads the device, hands it to decide and keeps what that returns, and e. Where nothing differs nothing is written, and changed is
+	// false. A device that is disabled by it loses its sessions: end_asked is set on them and all nodes are told; its credentials are disabled too.
+	Change(ctx context.Context, id string, decide func(Device) (Device, error), e audit.Event) (d Device, changed bool, err error)
+	// ByID, ByNumber, ByHost (in any case) and ByIP report ErrUnknown; several devices of one address are ErrUnknown too.
+	ByID(ctx context.Context, id string) (Device, error)
+	ByNumber(ctx context.Context, number int64) (Device, error)
+	ByHost(ctx context.Context, host string) (Device, error)
+	ByIP(ctx context.Context, ip netip.Addr) (Device, error)
+	// List returns devices by number: all, or those of ids.
+	List(ctx context.Context, all bool, ids []string, w page.Window) (page.Page[Device], error)
+
+	// AddDomain registers a domain, once. Domains lists them.
+	AddDomain(ctx context.Context, name string, e audit.Event) error
+	Domains(ctx context.Context) ([]string, error)
+
+	// Saw keeps a host key that waits for a decision; one that is there already is left as it is.
+	Saw(ctx context.Context, k HostKey, e audit.Event) error
+	// Decide accepts a host key for a device's port, adding it where it is not there, or removes it.
+	Accept(ctx context.Context, k HostKey, e audit.Event) error
+	Remove(ctx context.Context, device, id string, e audit.Event) error
+	HostKeys(ctx context.Context, device string) ([]HostKey, error)
+}
+
+// Scanner asks a target for the host keys that it shows: a relay.
+type Scanner interface {
+	HostKeys(ctx context.Context, at netip.AddrPort) (blobs [][]byte, err error)
+}

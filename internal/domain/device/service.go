@@ -1,0 +1,4 @@
+package device
+
+// Service keeps devices.
+type Service struct{}

@@ -1,0 +1,4 @@
+package vault
+
+// Service keeps credentials.
+type Service struct{}
