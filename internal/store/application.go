@@ -194,6 +194,9 @@ func (s Applications) Change(ctx context.Context, id string, decide func(identit
 // Delete implements identity.ApplicationStore.
 func (s Applications) Delete(ctx context.Context, id string, e audit.Event) error {
 	return s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM role_bindings WHERE subject_kind = 'authorization' AND subject_id IN (SELECT id FROM authorizations WHERE application = $1)`, id); err != nil {
+			return err
+		}
 		n, err := Exec(ctx, tx, `DELETE FROM applications WHERE id = $1`, id)
 		if err != nil {
 			return err

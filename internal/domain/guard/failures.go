@@ -63,6 +63,16 @@ func (f *Failures) Fail(ctx context.Context, kind string, from netip.Addr) (Verd
 	return Verdict{Blocked: true, RetryAfter: c.Ends.Sub(now)}, nil
 }
 
+// Held says whether an address is blocked already, as far as this node knows. It counts nothing.
+func (f *Failures) Held(kind string, from netip.Addr) Verdict {
+	now := f.Now()
+	until, ok := f.blockedUntil(kind+" "+source(from), now)
+	if !ok {
+		return Verdict{}
+	}
+	return Verdict{Blocked: true, RetryAfter: until.Sub(now)}
+}
+
 // failed returns the counter with one more failure. A window that ends later than one that begins now
 // was written by a clock that has been set back since, and begins anew.
 func (c Counter) failed(found bool, now time.Time, window time.Duration) Counter {

@@ -66,6 +66,8 @@ type Presented struct {
 	Headers     map[string]string // of a request signed for AWS
 	Certificate []byte            // the client's certificate, DER, where the connection proved one
 
+	Referrer string // the page that led to the call, of an authorisation's token
+
 	landed *Flow // an answer of the provider that was checked already: Finish
 }
 
@@ -115,6 +117,9 @@ type Service struct {
 	MinFailure   time.Duration // no failed sign-in is answered sooner; 250 ms by default
 	QueueWait    time.Duration // how long an attempt may wait for others of the same name; 10 s by default
 
+	Authorizations *identity.Authorizations
+	ClientFailures *guard.Failures // of clients of authorisations, by client and address: ten in a minute
+
 	Second              *factor.Service // second factors
 	Accounts            *identity.Accounts
 	Enforcement         string        // of whom a second factor is demanded: none, system-admins or all
@@ -163,6 +168,9 @@ func (s *Service) Authenticate(ctx context.Context, p Presented) (access.Caller,
 		return s.byHTTPToken(ctx, p)
 	case Session:
 		return s.bySession(ctx, p)
+	case AuthorizationToken:
+		by, _, err := s.ByAuthorization(ctx, p)
+		return by, err
 	}
 	m, ok := s.method(p.Kind)
 	if !ok {

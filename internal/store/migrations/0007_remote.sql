@@ -117,6 +117,7 @@ CREATE TABLE authorization_tokens (
   expires BIGINT NOT NULL
 );
 CREATE INDEX authorization_tokens_expires ON authorization_tokens (expires);
+CREATE INDEX authorization_tokens_made ON authorization_tokens (authorization_id, created);
 
 -- Calls of applications, one row each, refused ones too.
 CREATE TABLE authorization_calls (
@@ -134,6 +135,7 @@ CREATE TABLE authorization_calls (
   node          TEXT NOT NULL,
   took          BIGINT NOT NULL
 );
+CREATE INDEX authorization_calls_at ON authorization_calls (at);
 
 -- Remote sessions, from the link that opens one to its end. sr, handle and cookie are SHA-256 of what was given out. number and code are given when it starts.
 CREATE TABLE remote_sessions (
@@ -243,7 +245,7 @@ CREATE TABLE remote_frames (
 );
 CREATE INDEX remote_frames_at ON remote_frames (at);
 
--- Recordings and their closed segments. manifest is the signed one, once there is one.
+-- Recordings and their closed segments. manifest is the signed one, once there is one. deleted says that retention erases the segments, erased that it has.
 CREATE TABLE recordings (
   session  TEXT PRIMARY KEY REFERENCES remote_sessions (id),
   started  BIGINT NOT NULL,
@@ -252,9 +254,10 @@ CREATE TABLE recordings (
   manifest BYTEA,
   cut      TEXT NOT NULL,
   hold     BOOLEAN NOT NULL,
-  deleted  BIGINT
+  deleted  BIGINT,
+  erased   BOOLEAN NOT NULL
 );
-CREATE INDEX recordings_ended ON recordings (ended) WHERE deleted IS NULL;
+CREATE INDEX recordings_ended ON recordings (ended) WHERE NOT erased;
 
 CREATE TABLE recording_segments (
   session TEXT NOT NULL REFERENCES recordings (session) ON DELETE CASCADE,
@@ -263,6 +266,7 @@ CREATE TABLE recording_segments (
   name    TEXT NOT NULL,
   bytes   BIGINT NOT NULL,
   digest  BYTEA NOT NULL,
+  blocks  BYTEA NOT NULL,
   closed  BIGINT NOT NULL,
   PRIMARY KEY (session, track, number)
 );
