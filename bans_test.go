@@ -123,8 +123,8 @@ var bans = []ban{
 	},
 	{
 		"SSH cipher names", sshCiphers,
-		[]string{"tests", "sshd"},
-		"S9: the ciphers are listed in one place, or somebody adds a weak one in another",
+		[]string{"tests", "sshd", "relay/sshrelay"},
+		"S9: the ciphers are listed in one place for each side of the gate, or somebody adds a weak one in another",
 		`var ciphers = []string{"chacha20-poly1305@openssh.com"}`,
 	},
 	{

@@ -107,9 +107,11 @@ type Session struct {
 	Hold     bool   // its recording is kept beyond retention
 }
 
-// Resource is the session as rights are asked for it.
+// Resource is the session as rights are asked for it. It belongs to its user as well, who sees and ends it.
 func (s Session) Resource() access.Resource {
-	return access.RemoteSession(s.ID, s.Target, s.Credential)
+	r := access.RemoteSession(s.ID, s.Target, s.Credential)
+	r.Parents = append(r.Parents, access.Resource{Kind: access.UserKind, ID: s.User.ID})
+	return r
 }
 
 // Screen is the size that was asked for, in pixels.
@@ -141,6 +143,9 @@ var (
 	ErrNoAccess     = fault.New(fault.Denied, "no grant opens this now")
 	ErrProtocolOff  = fault.New(fault.Denied, "the protocol is not enabled for the credential")
 	ErrPort         = fault.New(fault.Invalid, "the grant does not cover this port")
+	ErrRemoteApp    = fault.New(fault.Invalid, "there is no such application on the device, or the credential opens only applications")
+	ErrNotSignedIn  = fault.New(fault.Denied, "a link for oneself belongs to the session that asks for it; sign in and ask again")
+	ErrNoFactor     = fault.New(fault.Denied, "a second factor is required here, and the user has none; enrol one first")
 
 	ErrNotWaiting  = fault.New(fault.Conflict, "the session is not waiting for that")
 	ErrOver        = fault.New(fault.Conflict, "the session is over")
@@ -148,4 +153,5 @@ var (
 	ErrHostKey     = fault.New(fault.Denied, "the target showed a host key that no administrator has accepted")
 	ErrUnreachable = fault.New(fault.Conflict, "the target cannot be reached")
 	ErrTargetLogin = fault.New(fault.Conflict, "the target refused the stored credential")
+	ErrNotOffered  = fault.New(fault.Conflict, "the target does not offer this")
 )
