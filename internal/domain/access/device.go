@@ -7,12 +7,15 @@ const (
 	DeviceUpdate Action = "device.update" // change, switch off and on
 	DeviceTrust  Action = "device.trust"  // say which host keys are a device's own
 
+	DeviceHostKey Action = "device.hostkey" // show a host key that nobody has accepted yet: what targets do
+
 	CredentialCreate   Action = "credential.create" // on a device
 	CredentialRead     Action = "credential.read"   // what there is of it but the secret
 	CredentialUpdate   Action = "credential.update"
 	CredentialCheckOut Action = "credential.checkout" // see the secret
 	CredentialCheckIn  Action = "credential.checkin"
 	CredentialExpire   Action = "credential.expire" // what time does to custody
+	CredentialLend     Action = "credential.lend"   // use the secret for a session, unseen by its user
 
 	RemoteOpen    Action = "remote.open"    // take a session to a device with a credential: by a grant alone, see Governing
 	RemoteLaunch  Action = "remote.launch"  // make a link by which somebody else opens one

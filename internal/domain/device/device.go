@@ -91,37 +91,51 @@ type HostKey struct {
 
 // The faults of this room.
 var (
-	ErrUnknown       = fault.New(fault.NotFound, "device not found")
-	ErrUnknownDomain = fault.New(fault.Invalid, "the domain is not registered; register it first")
-	ErrForbidden     = fault.New(fault.Denied, "a device may not have this address; ask the operator to allow it")
+	ErrUnknown        = fault.New(fault.NotFound, "device not found")
+	ErrUnknownDomain  = fault.New(fault.Invalid, "the domain is not registered; register it first")
+	ErrForbidden      = fault.New(fault.Denied, "a device may not have this address; ask the operator to allow it")
+	ErrNoHost         = fault.New(fault.Invalid, "a device needs a host name")
+	ErrNoIP           = fault.New(fault.Invalid, "a device needs an IP address")
+	ErrTaken          = fault.New(fault.Conflict, "a device of that host name exists")
+	ErrUnknownHostKey = fault.New(fault.NotFound, "host key not found")
+	ErrNotSSH         = fault.New(fault.Invalid, "the device has no SSH connectivity; name the port")
+	ErrNoScan         = fault.New(fault.Conflict, "the target could not be asked for its host keys; see that it can be reached, or give the key itself")
 )
 
 // Store keeps devices.
 type Store interface {
-	// Insert adds d, gives it the next number, which is returned, lets each of listed hold DeviceListed on it, and records e: all or nothing.
+	// Insert adds d, gives it the next number, lets each of listed hold its role on it, and records e: all or nothing. It returns d as it is, and reports
+	// ErrTaken and ErrUnknownDomain.
 	Insert(ctx context.Context, d Device, listed []access.Binding, e audit.Event) (Device, error)
-	// Change loads the device, hands it to decide and keeps what that returns, and e. Where nothing differs nothing is written, and changed is
-	// false. A device that is disabled by it loses its sessions: end_asked is set on them and all nodes are told; its credentials are disabled too.
-	Change(ctx context.Context, id string, decide func(Device) (Device, error), e audit.Event) (d Device, changed bool, err error)
-	// ByID, ByNumber, ByHost (in any case) and ByIP report ErrUnknown; several devices of one address are ErrUnknown too.
+	// Change loads the device, hands it to decide and keeps what that returns, and the event. Where nothing but Updated differs nothing is written, and
+	// changed is false. A device that is disabled by it loses its sessions: end_asked is set on them and all nodes are told; its credentials are disabled
+	// too. decide may run more than once. It reports ErrUnknown, ErrTaken and ErrUnknownDomain.
+	Change(ctx context.Context, id string, decide func(Device) (Device, error), event func(was, is Device) audit.Event) (d Device, changed bool, err error)
+	// ByID, ByNumber and ByHost (in any case) report ErrUnknown. ByIP returns all devices of an address, by number.
 	ByID(ctx context.Context, id string) (Device, error)
 	ByNumber(ctx context.Context, number int64) (Device, error)
 	ByHost(ctx context.Context, host string) (Device, error)
-	ByIP(ctx context.Context, ip netip.Addr) (Device, error)
+	ByIP(ctx context.Context, ip netip.Addr) ([]Device, error)
 	// List returns devices by number: all, or those of ids.
 	List(ctx context.Context, all bool, ids []string, w page.Window) (page.Page[Device], error)
 
-	// AddDomain registers a domain, once. Domains lists them.
-	AddDomain(ctx context.Context, name string, e audit.Event) error
+	// AddDomain registers a domain and records e; one that is there in any case stays as it is, with no event. Domains lists them by name.
+	AddDomain(ctx context.Context, name string, at time.Time, e audit.Event) error
 	Domains(ctx context.Context) ([]string, error)
 
-	// Saw keeps a host key that waits for a decision; one that is there already is left as it is.
+	// Saw keeps a host key that waits for a decision, and e; one that is there already is left as it is, with no event. Of one port only the newest
+	// MostSeen wait.
 	Saw(ctx context.Context, k HostKey, e audit.Event) error
-	// Decide accepts a host key for a device's port, adding it where it is not there, or removes it.
-	Accept(ctx context.Context, k HostKey, e audit.Event) error
+	// Accept accepts a host key for a device's port, adding it where it is not there, and records e. It returns the key as it is.
+	Accept(ctx context.Context, k HostKey, e audit.Event) (HostKey, error)
+	// Remove forgets a host key and records e. It reports ErrUnknownHostKey.
 	Remove(ctx context.Context, device, id string, e audit.Event) error
+	// HostKeys lists the keys of a device by port, the oldest first.
 	HostKeys(ctx context.Context, device string) ([]HostKey, error)
 }
+
+// MostSeen is how many host keys of one port wait for a decision: a target that shows another one each time fills nothing.
+const MostSeen = 16
 
 // Scanner asks a target for the host keys that it shows: a relay.
 type Scanner interface {

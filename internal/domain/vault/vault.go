@@ -29,7 +29,7 @@ const (
 type Credential struct {
 	ID         string
 	Number     int64         // for wires that know it by an integer; the store gives it, and never twice
-	Identifier string        // unique; letters, digits, "_", "-" and "."
+	Identifier string        // unique as it is written; letters, digits, "_", "-" and "."
 	Device     device.Device // where it is registered; read with the credential
 	Username   string
 	Kind       Kind
@@ -37,7 +37,7 @@ type Credential struct {
 	Domain     string // a registered one: it opens all devices of it. Empty: its own device alone
 	Additional string
 	Tags       []string
-	Parent     int64              // number of the credential whose password it shares; 0 is none
+	Parent     int64              // number of the credential whose password it is said to share; 0 is none. Kept for who asks: nothing here follows it
 	Protocols  *[]device.Protocol // by which it may be used; nil: nobody said, so all
 	Extra      map[string]any     // what wires store and read back: nothing here acts on it
 
@@ -64,41 +64,49 @@ type Custody struct {
 
 // The faults of this room.
 var (
-	ErrUnknown  = fault.New(fault.NotFound, "credential not found")
-	ErrInactive = fault.New(fault.Conflict, "the credential is not active")
-	ErrNotShown = fault.New(fault.Denied, "the secret of this credential is shown to nobody")
-	ErrHeld     = fault.New(fault.Conflict, "somebody else has checked the credential out")
-	ErrNotHeld  = fault.New(fault.Conflict, "the credential is not checked out by this caller")
-	ErrTaken    = fault.New(fault.Conflict, "the device has a credential of that user name, or the identifier is taken")
-	ErrNoSecret = fault.New(fault.Conflict, "the credential has no secret yet")
+	ErrUnknown    = fault.New(fault.NotFound, "credential not found")
+	ErrInactive   = fault.New(fault.Conflict, "the credential is not active")
+	ErrNotShown   = fault.New(fault.Denied, "the secret of this credential is shown to nobody")
+	ErrHeld       = fault.New(fault.Conflict, "somebody else has checked the credential out")
+	ErrNotHeld    = fault.New(fault.Conflict, "the credential is not checked out by this caller")
+	ErrTaken      = fault.New(fault.Conflict, "the device has such a credential of that user name, or the identifier is taken")
+	ErrNoSecret   = fault.New(fault.Conflict, "the credential has no secret yet")
+	ErrElsewhere  = fault.New(fault.Conflict, "the identifier is of a credential on another device")
+	ErrIdentifier = fault.New(fault.Invalid, "an identifier has 1 to 255 letters, digits, dots, hyphens and underscores")
+	ErrUsername   = fault.New(fault.Invalid, "a user name has at most 255 characters, none of them control characters")
+	ErrType       = fault.New(fault.Invalid, "there is no such type of credential; the types are Local User, Local administrator, Domain user, Domain Admin and SSH Key")
+	ErrKey        = fault.New(fault.Invalid, "that is no private key that opens a target: give an OpenSSH or PEM file without passphrase, of type Ed25519, ECDSA, or RSA with 2048 to 8192 bits")
+	ErrPassphrase = fault.New(fault.Invalid, "the private key has a passphrase; remove it from a copy with `ssh-keygen -p` and give that: Gatehouse seals it")
 )
 
-// Store keeps credentials.
+// Store keeps credentials. All that reads one reads its device with it.
 type Store interface {
-	// Insert adds c with its secret (which may be empty), gives it the next number, lets each of listed hold CredentialListed on it, and records e: all
-	// or nothing. It reports ErrTaken.
+	// Insert adds c with its secret (which may be empty), gives it the next number, lets each of listed hold its role on it, and records e: all or
+	// nothing. It returns c as it is, and reports ErrTaken and device.ErrUnknownDomain.
 	Insert(ctx context.Context, c Credential, plain secret.String, listed []access.Binding, e audit.Event) (Credential, error)
-	// Change loads the credential, hands it to decide and keeps what that returns, with another secret where fresh is not empty, and e. One that is
-	// disabled by it loses its sessions: end_asked is set on them and all nodes are told. Where nothing differs nothing is written, and changed is false.
-	Change(ctx context.Context, id string, fresh secret.String, decide func(Credential) (Credential, error), e audit.Event) (c Credential, changed bool, err error)
+	// Change loads the credential, hands it to decide and keeps what that returns, with another secret where fresh is not empty, and the event. One that
+	// is disabled by it loses its sessions: end_asked is set on them and all nodes are told. Where nothing but Updated differs, the secret included,
+	// nothing is written, and changed is false. decide may run more than once. It reports ErrUnknown, ErrTaken and device.ErrUnknownDomain.
+	Change(ctx context.Context, id string, fresh secret.String, decide func(Credential) (Credential, error), event func(was, is Credential, secret bool) audit.Event) (c Credential, changed bool, err error)
+	// ByID, ByNumber and ByIdentifier report ErrUnknown.
 	ByID(ctx context.Context, id string) (Credential, error)
 	ByNumber(ctx context.Context, number int64) (Credential, error)
 	ByIdentifier(ctx context.Context, identifier string) (Credential, error)
-	ByUsername(ctx context.Context, device, username string) (Credential, error)
-	// OfDevice lists the credentials of a device, by number.
+	// OfDevice lists the credentials that are registered on a device, by number.
 	OfDevice(ctx context.Context, device string) ([]Credential, error)
-	// List returns credentials by number: all, or those of ids.
-	List(ctx context.Context, all bool, ids []string, w page.Window) (page.Page[Credential], error)
-	// Secret opens the secret of a credential; used is written as its last use where it is not zero. It reports ErrUnknown and ErrNoSecret.
-	Secret(ctx context.Context, id string, used time.Time, e ...audit.Event) (secret.String, error)
+	// List returns credentials by number: all, or those of ids and of the devices.
+	List(ctx context.Context, all bool, ids, devices []string, w page.Window) (page.Page[Credential], error)
+	// Secret opens the secret of a credential that check lets go, writes used as its last use and records e. It reports ErrUnknown and ErrNoSecret.
+	Secret(ctx context.Context, id string, used time.Time, check func(Credential) error, event func(Credential) audit.Event) (Credential, secret.String, error)
 
-	// Take gives a holder custody, or renews it, marks the credential for rotation and records e, unless another holder has it and it is exclusive
-	// (ErrHeld): all or nothing.
-	Take(ctx context.Context, c Custody, now time.Time, exclusive bool, e audit.Event) error
-	// Release ends a holder's custody, or reports ErrNotHeld.
+	// Take gives a holder custody of a credential that check lets go, or renews it, marks the credential for rotation, records the event and opens the
+	// secret, which may be empty: all or nothing. It reports ErrUnknown, and ErrHeld where the credential is exclusive and another holder's custody has
+	// not ended at c.Taken.
+	Take(ctx context.Context, c Custody, check func(Credential) error, event func(Credential) audit.Event) (Credential, secret.String, error)
+	// Release ends a holder's custody that has not ended at now, or reports ErrNotHeld. The credential is marked for rotation.
 	Release(ctx context.Context, credential string, holder access.Subject, now time.Time, e audit.Event) error
-	// Custodies are those that have not ended.
+	// Custodies are those that have not ended at now.
 	Custodies(ctx context.Context, credential string, now time.Time) ([]Custody, error)
-	// Expire ends up to limit custodies that are over, each with the event that it is given for.
+	// Expire ends up to limit custodies that are over, each with the event that it is given for, and marks their credentials for rotation.
 	Expire(ctx context.Context, now time.Time, limit int, event func(Custody) audit.Event) (int, error)
 }
