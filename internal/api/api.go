@@ -39,6 +39,9 @@ type Owner struct {
 	FoldCase bool     // the prefixes match in any case, as some clients of old servers write them
 	Routes   []Route
 
+	// Spell, where set, writes a path the way the patterns do, where callers have several ways; both in escaped form. It stays inside the prefixes.
+	Spell func(path string) string
+
 	NotFound         http.HandlerFunc // 404 in the owner's form; plain text where nil
 	MethodNotAllowed http.HandlerFunc // 405 in the owner's form, Allow is set already; plain text where nil
 
@@ -174,6 +177,9 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if o.FoldCase {
 		r = o.unfold(r)
+	}
+	if o.Spell != nil {
+		r = withPath(r, o.Spell(r.URL.EscapedPath()))
 	}
 	defer o.recover(w, r)
 	o.serve(w, r)

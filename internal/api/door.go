@@ -35,6 +35,7 @@ type Observation struct {
 	Owner, Method, Pattern string
 	Status                 int
 	Duration               time.Duration
+	Denied                 bool // the owner's wire says "denied" by a status that is for faults elsewhere: MarkDenied
 }
 
 // ServeHTTP implements http.Handler.
@@ -76,7 +77,7 @@ func (d *Door) finish(r *http.Request, t *trace, status int, took time.Duration)
 		slog.Int("status", status), slog.Duration("took", took),
 		slog.String("request_id", t.id), slog.String("remote", t.remote.Addr().String()))
 	if d.Observe != nil {
-		d.Observe(Observation{Owner: t.owner, Method: method, Pattern: t.pattern, Status: status, Duration: took})
+		d.Observe(Observation{Owner: t.owner, Method: method, Pattern: t.pattern, Status: status, Duration: took, Denied: t.denied})
 	}
 }
 
@@ -97,12 +98,16 @@ func RequestID(ctx context.Context) string { return traceOf(ctx).id }
 // Remote returns the address that the request came from, trusted proxies seen through.
 func Remote(ctx context.Context) netip.Addr { return traceOf(ctx).remote.Addr() }
 
+// MarkDenied says that a request is refused, whatever the status: metrics do not count it as a fault of ours.
+func MarkDenied(ctx context.Context) { traceOf(ctx).denied = true }
+
 // trace is what the door knows of a request on its way.
 type trace struct {
 	id             string
 	remote         netip.AddrPort
 	owner, pattern string
 	log            logger
+	denied         bool
 	started        func() bool // the answer has begun
 }
 

@@ -122,7 +122,11 @@ func (m *metrics) signedIn(kind login.Kind, outcome string) {
 func (m *metrics) hashQueued(waited time.Duration) { m.hashQueue.Observe(waited.Seconds()) }
 
 func (m *metrics) requested(o api.Observation) {
-	m.requests.WithLabelValues(o.Owner, o.Method, o.Pattern, strconv.Itoa(o.Status)).Observe(o.Duration.Seconds())
+	status := strconv.Itoa(o.Status)
+	if o.Denied {
+		status = "denied"
+	}
+	m.requests.WithLabelValues(o.Owner, o.Method, o.Pattern, status).Observe(o.Duration.Seconds())
 }
 
 // queue reads, at each scrape, how long the queue of due webhook deliveries is and how old its oldest.
