@@ -76,7 +76,7 @@ CREATE TABLE credentials (
 );
 CREATE UNIQUE INDEX credentials_number_key ON credentials (number);
 CREATE UNIQUE INDEX credentials_identifier_key ON credentials (identifier);
-CREATE UNIQUE INDEX credentials_username_key ON credentials (device, username);
+CREATE UNIQUE INDEX credentials_username_key ON credentials (device, username, domain, kind);
 
 -- Who has checked a credential out. One row for each holder.
 CREATE TABLE custodies (
