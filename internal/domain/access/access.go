@@ -8,6 +8,7 @@ package access
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
+	"github.com/gatehouse-project/gatehouse/internal/page"
 )
 
 // Principal is who acts.
@@ -319,6 +321,13 @@ type Store interface {
 	SetRole(ctx context.Context, b Binding, check func(held []Role) error, e audit.Event) error
 	// Grant adds b and records e, both or neither. An equal binding is kept as it is, with no second event.
 	Grant(ctx context.Context, b Binding, e audit.Event) error
+	// GrantTerms adds b, a binding with DeviceConnect or CredentialConnect, with the next number, or gives the one of the same subject, role and resource
+	// the terms of b, and records e, both or neither. Where nothing changes nothing is recorded. It returns the binding as it is kept.
+	GrantTerms(ctx context.Context, b Binding, e audit.Event) (Binding, error)
+	// Grants returns bindings with DeviceConnect or CredentialConnect, by number: all, or those of a subject.
+	Grants(ctx context.Context, of Subject, w page.Window) (page.Page[Binding], error)
+	// GrantByNumber reports fault.NotFound.
+	GrantByNumber(ctx context.Context, number int64) (Binding, error)
 	// Revoke removes the binding and records e, both or neither. It reports fault.NotFound when there is none.
 	Revoke(ctx context.Context, b Binding, e audit.Event) error
 }
@@ -361,6 +370,8 @@ func (s *Service) Decide(ctx context.Context, by Caller, do Action, on Resource)
 		return Decision{true, append(why, "anybody may read "+on.String())}, nil
 	}
 	switch by.Kind {
+	case Authorization:
+		return s.decideForAuthorization(ctx, by, do, on, why)
 	case Local, System:
 		return Decision{true, append(why, "whoever runs the server may do all of it")}, nil
 	case APIKey, ServiceIdentity:
@@ -369,6 +380,9 @@ func (s *Service) Decide(ctx context.Context, by Caller, do Action, on Resource)
 		}
 		return Decision{true, append(why, on.String()+" lies inside "+by.Limit.String())}, nil
 	case User, Application:
+		if do == RemoteOpen {
+			return s.decideOpen(ctx, by, on, why)
+		}
 		if what, ok := by.owns(do, on); ok {
 			return Decision{true, append(why, what)}, nil
 		}
@@ -380,6 +394,20 @@ func (s *Service) Decide(ctx context.Context, by Caller, do Action, on Resource)
 	default:
 		return refuse("nobody has signed in"), nil
 	}
+}
+
+// decideForAuthorization looks at what an authorisation lists, and nothing else: it holds no rights by its application, nor by being itself. What it
+// adds is on its lists from then on, so devices take its scope alone, and credentials a device that it lists.
+func (s *Service) decideForAuthorization(ctx context.Context, by Caller, do Action, on Resource, why []string) (Decision, error) {
+	switch do {
+	case DeviceCreate:
+		return Decision{true, append(why, "what it adds is on its lists")}, nil
+	case CredentialCreate:
+		return s.decideByBindings(ctx, by, DeviceUpdate, on, why)
+	case RemoteOpen:
+		return refuse(append(why, "only people open sessions")...), nil
+	}
+	return s.decideByBindings(ctx, by, do, on, why)
 }
 
 // readable is what anybody may do with an Open resource, unreserved what roles on a Reserved one still give.
@@ -411,6 +439,9 @@ func (s *Service) decideByBindings(ctx context.Context, by Caller, do Action, on
 // describe says which role it is, on what, and by which group.
 func (b Binding) describe() string {
 	text := "role " + string(b.Role) + " on " + b.Resource.String()
+	if b.Number > 0 {
+		text = fmt.Sprintf("grant %d, %s", b.Number, text)
+	}
 	if b.Name != "" {
 		text += ", as a member of group " + b.Name + ","
 	}
@@ -450,22 +481,36 @@ func (c Caller) describe() string {
 	return strings.TrimSpace(string(c.Kind) + " " + name)
 }
 
-// Grant gives a subject a role on a resource. Nobody can give more than they hold.
+// Grant gives a subject a role on a resource. Nobody can give more than they hold. DeviceConnect and CredentialConnect are given without terms by it.
 func (s *Service) Grant(ctx context.Context, by Caller, to Subject, role Role, on Resource) error {
+	_, err := s.give(ctx, by, to, role, on, Terms{})
+	return err
+}
+
+// give is Grant and GrantTerms.
+func (s *Service) give(ctx context.Context, by Caller, to Subject, role Role, on Resource, terms Terms) (Binding, error) {
 	if !role.known() {
-		return fault.Newf(fault.Invalid, "there is no role %q; the roles there are %s", role, roleNames(on.Kind))
+		return Binding{}, fault.Newf(fault.Invalid, "there is no role %q; the roles there are %s", role, roleNames(on.Kind))
 	}
 	if !role.fits(on.Kind) {
-		return fault.Newf(fault.Invalid, "role %q cannot be held there; the roles there are %s", role, roleNames(on.Kind))
+		return Binding{}, fault.Newf(fault.Invalid, "role %q cannot be held there; the roles there are %s", role, roleNames(on.Kind))
+	}
+	if err := role.suits(to.Kind); err != nil {
+		return Binding{}, err
 	}
 	if err := s.mayGive(ctx, by, role, on); err != nil {
-		return err
+		return Binding{}, err
 	}
 	if err := s.fitsGroup(ctx, to, on); err != nil {
-		return err
+		return Binding{}, err
 	}
-	e := by.Event(s.Now(), AccessGrant, on, audit.Done).With("role", string(role)).With("to", string(to.Kind)+" "+to.ID)
-	return s.Store.Grant(ctx, Binding{ID: s.NewID(), Subject: to, Role: role, Resource: on, Created: s.Now()}, e)
+	now := s.Now()
+	e := by.Event(now, AccessGrant, on, audit.Done).With("role", string(role)).With("to", string(to.Kind)+" "+to.ID)
+	b := Binding{ID: s.NewID(), Subject: to, Role: role, Resource: on, Created: now, Terms: terms}
+	if role.opens() {
+		return s.Store.GrantTerms(ctx, b, e.With("terms", terms.String()))
+	}
+	return b, s.Store.Grant(ctx, b, e)
 }
 
 // Revoke takes a role back. Nobody takes what they could not give: an administrator cannot undo a system administrator. It reports fault.NotFound where the subject does not have it by themselves.
@@ -486,6 +531,9 @@ func (s *Service) mayGive(ctx context.Context, by Caller, role Role, on Resource
 		return err
 	}
 	for _, do := range role.actions() {
+		if do == RemoteOpen {
+			continue // nobody holds it but by a grant: who may give roles there gives it, to themselves too, on record
+		}
 		if err := s.Require(ctx, by, do, on); err != nil { // rule W7
 			return err
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
+	"github.com/gatehouse-project/gatehouse/internal/page"
 )
 
 // memory keeps bindings.
@@ -43,6 +44,30 @@ func (m *memory) Grant(_ context.Context, b access.Binding, e audit.Event) error
 	defer m.mu.Unlock()
 	m.bindings, m.events = append(m.bindings, b), append(m.events, e)
 	return nil
+}
+
+func (m *memory) GrantTerms(ctx context.Context, b access.Binding, e audit.Event) (access.Binding, error) {
+	b.Number = int64(len(m.bindings) + 1)
+	return b, m.Grant(ctx, b, e)
+}
+
+func (m *memory) Grants(_ context.Context, of access.Subject, w page.Window) (page.Page[access.Binding], error) {
+	p := page.Page[access.Binding]{Window: w}
+	for _, b := range m.bindings {
+		if b.Opens() && (of.ID == "" || b.Subject == of) {
+			p.Items, p.Total = append(p.Items, b), p.Total+1
+		}
+	}
+	return p, nil
+}
+
+func (m *memory) GrantByNumber(_ context.Context, number int64) (access.Binding, error) {
+	for _, b := range m.bindings {
+		if b.Number == number {
+			return b, nil
+		}
+	}
+	return access.Binding{}, access.ErrNoGrantOf
 }
 
 func (m *memory) BindingsOn(_ context.Context, on access.Resource) (all []access.Binding, _ error) {
@@ -109,7 +134,7 @@ var actions = []access.Action{
 	access.UserCreate, access.UserRead, access.UserUpdate, access.AccessGrant, access.AccessRevoke,
 	access.DeliveryRead, access.DeliveryResend,
 	access.TokenUpdate, access.ProjectDelete, access.RepoCreate, access.RepoRead, access.RepoWrite, access.RepoUpdate, access.RepoDelete,
-	"device.open",
+	"gadget.open",
 }
 
 func TestRoles_allow_what_the_table_says(t *testing.T) {

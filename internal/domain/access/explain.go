@@ -26,6 +26,12 @@ var known = []Action{
 	FactorRead, FactorEnrol, FactorRemove, FactorCodes, FactorReset, FactorImport,
 	ProviderCreate, ProviderRead, ProviderUpdate, ProviderDelete, ProviderTest, ProviderLink, ProviderUnlink,
 	SSORead, SSOUpdate, BasicAuthRead, BasicAuthUpdate,
+	DeviceCreate, DeviceRead, DeviceUpdate, DeviceTrust, DeviceHostKey,
+	CredentialCreate, CredentialRead, CredentialUpdate, CredentialCheckOut, CredentialCheckIn, CredentialExpire, CredentialLend,
+	RemoteOpen, RemoteLaunch, RemoteFor, RemoteApprove, RemoteRead, RemoteEnd, RemoteWatch,
+	RecordingRead, RecordingHold, RecordingDelete,
+	AuthorizationCreate, AuthorizationRead, AuthorizationUpdate,
+	SubscriptionCreate, SubscriptionRead, SubscriptionDelete, SubscriptionTest, EventRead,
 	Public,
 }
 
@@ -33,7 +39,7 @@ var known = []Action{
 func Actions() []Action { return slices.Clone(known) }
 
 // kinds are what can be acted on.
-var kinds = []string{InstallationKind, AccountKind, UserKind, GroupKind, ApplicationKind, SessionKind, ProjectKind, RepoKind, "provider", "delivery"}
+var kinds = []string{InstallationKind, AccountKind, UserKind, GroupKind, ApplicationKind, SessionKind, ProjectKind, RepoKind, "provider", "delivery", DeviceKind, CredentialKind, RemoteKind, AuthorizationKind}
 
 // Explain answers whether a subject may do the action on the resource, and why: what Decide says of a caller who has signed in as them, and whether
 // anybody can. Everybody may ask about themselves, and is answered for the very session that asks; others need a right. An action or a kind of resource that does not exist is an

@@ -26,6 +26,14 @@ func (s *Service) SetRole(ctx context.Context, by Caller, to Subject, role Role,
 	if role != "" && !role.fits(on.Kind) {
 		return fault.Newf(fault.Invalid, "there is no role %q on a %s; the roles are %s", role, on.Kind, roleNames(on.Kind))
 	}
+	if role != "" {
+		if err := role.suits(to.Kind); err != nil {
+			return err
+		}
+	}
+	if role.opens() {
+		return fault.New(fault.Invalid, "this role has terms; give it as a grant")
+	}
 	if err := s.mayGive(ctx, by, role, on); err != nil {
 		return err
 	}
@@ -92,6 +100,9 @@ func (s *Service) Reach(ctx context.Context, by Caller, do Action, kind string) 
 	}
 	bindings, err := s.Store.BindingsOf(ctx, Subject{by.Kind, by.ID})
 	for _, b := range bindings {
+		if b.Resource.is(Every(kind)) && b.Role.Allows(do) {
+			return true, nil, err
+		}
 		if b.Resource.Kind == kind && b.Role.Allows(do) && !slices.Contains(ids, b.Resource.ID) {
 			ids = append(ids, b.Resource.ID)
 		}

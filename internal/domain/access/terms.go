@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/fault"
@@ -84,6 +85,19 @@ func (t Terms) Check() error {
 			return fault.Fields(fmt.Sprintf("there is no feature %q; the features are %v", f, Features), fault.Field{Path: "features", Message: "a feature that exists"})
 		}
 	}
+	for _, p := range t.Protocols {
+		if p == "" || p != strings.ToLower(p) {
+			return fault.Fields("a protocol is written in lower case, such as ssh", fault.Field{Path: "protocols", Message: "lower case"})
+		}
+	}
+	for _, a := range t.Approvers {
+		if a.Kind != User && a.Kind != Group || a.ID == "" {
+			return fault.Fields("approvers are users and groups", fault.Field{Path: "approvers", Message: "users and groups"})
+		}
+	}
+	if len(t.Approvers) > 0 && !t.Approval {
+		return fault.Fields("approvers are named of a grant that asks for no approval", fault.Field{Path: "approval", Message: "true where there are approvers"})
+	}
 	for _, port := range t.Ports {
 		if port < 1 || port > 65535 {
 			return fault.Fields("a port is a number from 1 to 65535", fault.Field{Path: "ports", Message: "1 to 65535"})
@@ -143,44 +157,47 @@ func (t Terms) Until(now time.Time) time.Time {
 	return end
 }
 
-// end is when the hours that hold now are over; parts that touch each other, over midnight too, are one. It is now where none holds it.
+// end is when the hours that hold now are over; parts that touch each other, over midnight too, are one. It is now where none holds it. What counts is
+// the clock on the wall of the zone: an hour that a change of the clock skips is never, and one that it repeats is twice.
 func (t Terms) end(now time.Time) time.Time {
 	zone, err := time.LoadLocation(t.Zone)
 	if err != nil {
 		return now // checked when it was given; a machine without the zone opens nothing
 	}
-	at := now.In(zone)
-	for range 8 * len(t.Hours) { // over a week there is nothing new
-		next := at
-		for _, h := range t.Hours {
-			if from, to := h.on(at); !at.Before(from) && to.After(next) {
-				next = to
-			}
-		}
-		if next.Equal(at) {
+	at, week := now.In(zone), now.AddDate(0, 0, 8)
+	for at.Before(week) { // over a week there is nothing new
+		left := t.left(at)
+		if left == 0 {
 			break
 		}
-		at = next
+		next := at.Add(left)
+		if _, change := at.ZoneBounds(); !change.IsZero() && change.Before(next) {
+			next = change // the clock jumps: look again from there
+		}
+		at = next.In(zone)
 	}
 	return at
 }
 
-// on is when the hours begin and end on the day of at; on another day they are empty.
-func (h Hours) on(at time.Time) (from, to time.Time) {
-	if len(h.Days) > 0 && !slices.Contains(h.Days, at.Weekday()) {
-		return at, at
+// left is how long the hours that hold at a time last yet by the clock of its day; 0 where none does.
+func (t Terms) left(at time.Time) time.Duration {
+	clock := time.Duration(at.Hour())*time.Hour + time.Duration(at.Minute())*time.Minute + time.Duration(at.Second())*time.Second + time.Duration(at.Nanosecond())
+	longest := time.Duration(0)
+	for _, h := range t.Hours {
+		from, to := time.Duration(minutes(h.From))*time.Minute, time.Duration(minutes(h.To))*time.Minute
+		if (len(h.Days) == 0 || slices.Contains(h.Days, at.Weekday())) && from <= clock && clock < to {
+			longest = max(longest, to-clock)
+		}
 	}
-	clock := func(text string) time.Time {
-		m := minutes(text)
-		return time.Date(at.Year(), at.Month(), at.Day(), m/60, m%60, 0, 0, at.Location())
-	}
-	return clock(h.From), clock(h.To)
+	return longest
 }
 
 // Opening is what somebody wants to open.
 type Opening struct {
 	Device, Credential string // ids: where the credential is registered
 	Target             string // id of the device to go to: Device itself, or one of the credential's domain
+	Protocol           string // lower case; "" is any
+	Port               int    // 0 is any
 }
 
 // covers reports whether a binding is a grant for the opening, at whatever time.
@@ -194,7 +211,10 @@ func (b Binding) covers(o Opening) bool {
 	default:
 		return false
 	}
-	return on && (len(b.Terms.Targets) == 0 || slices.Contains(b.Terms.Targets, o.Target))
+	t := b.Terms
+	return on && (len(t.Targets) == 0 || slices.Contains(t.Targets, o.Target)) &&
+		(len(t.Protocols) == 0 || o.Protocol == "" || slices.Contains(t.Protocols, o.Protocol)) &&
+		(len(t.Ports) == 0 || o.Port == 0 || slices.Contains(t.Ports, o.Port))
 }
 
 // ErrNoGrant says that somebody has no grant that opens it now.
@@ -208,18 +228,67 @@ func (s *Service) Governing(ctx context.Context, user string, o Opening) (Bindin
 	if err != nil {
 		return Binding{}, err
 	}
-	now := s.Now()
-	var best *Binding
+	b, _ := governing(bindings, o, s.Now())
+	if b == nil {
+		return Binding{}, ErrNoGrant
+	}
+	return *b, nil
+}
+
+// governing is the grant that counts, or nil and why those that are there open nothing now.
+func governing(bindings []Binding, o Opening, now time.Time) (best *Binding, shut []string) {
 	for i, b := range bindings {
-		if !b.covers(o) || b.Terms.Shut(now) != "" {
+		if !b.covers(o) {
+			continue
+		}
+		if why := b.Terms.Shut(now); why != "" {
+			shut = append(shut, b.describe()+": "+why)
 			continue
 		}
 		if best == nil || b.Terms.rank() > best.Terms.rank() || b.Terms.rank() == best.Terms.rank() && b.Number < best.Number {
 			best = &bindings[i]
 		}
 	}
-	if best == nil {
-		return Binding{}, ErrNoGrant
+	return best, shut
+}
+
+// decideOpen answers whether a grant lets somebody open a session on a device or with a credential now. Only grants do, whatever other roles hold.
+func (s *Service) decideOpen(ctx context.Context, by Caller, on Resource, why []string) (Decision, error) {
+	bindings, err := s.Store.BindingsOf(ctx, Subject{by.Kind, by.ID})
+	if err != nil {
+		return refuse("the role bindings could not be read"), err
 	}
-	return *best, nil
+	o := Opening{}
+	for _, r := range slices.Backward(on.chain()) {
+		switch {
+		case r.ID == "*":
+		case r.Kind == DeviceKind:
+			o.Device, o.Target = r.ID, r.ID
+		case r.Kind == CredentialKind:
+			o.Credential = r.ID
+		}
+	}
+	b, shut := governing(bindings, o, s.Now())
+	if b == nil {
+		return refuse(append(append(why, shut...), "no grant opens "+on.String()+" now, and no other role does")...), nil
+	}
+	return Decision{true, append(why, b.describe()+" opens it"+b.Terms.after())}, nil
+}
+
+// after says what comes before the opening.
+func (t Terms) after() string {
+	var due []string
+	if t.StepUp {
+		due = append(due, "a second factor")
+	}
+	if t.Reason {
+		due = append(due, "a reason")
+	}
+	if t.Approval {
+		due = append(due, "somebody's approval")
+	}
+	if len(due) == 0 {
+		return ""
+	}
+	return ", after " + strings.Join(due, ", then ")
 }

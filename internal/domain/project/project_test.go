@@ -19,6 +19,8 @@ import (
 
 // memory keeps projects, and the role bindings of the tests.
 type memory struct {
+	access.Store // grants, which nobody asks for here
+
 	mu       sync.Mutex
 	projects []project.Project
 	events   []audit.Event

@@ -136,7 +136,10 @@ func (d *drawer) BindingsOf(_ context.Context, of access.Subject) ([]access.Bind
 }
 
 // bindings adapts a drawer to access.Store, whose Revoke is another one.
-type bindings struct{ *drawer }
+type bindings struct {
+	*drawer
+	grantless
+}
 
 func (bindings) BindingsOn(context.Context, access.Resource) ([]access.Binding, error) {
 	return nil, nil
@@ -185,7 +188,7 @@ func (o *office) node() *token.Accesses {
 	clock := func() time.Time { return o.now }
 	n := 0
 	return &token.Accesses{
-		Store: o.store, Access: &access.Service{Store: bindings{o.store}, Now: clock, NewID: func() string { return "b" }}, Now: clock,
+		Store: o.store, Access: &access.Service{Store: bindings{drawer: o.store}, Now: clock, NewID: func() string { return "b" }}, Now: clock,
 		NewID:    func() string { n++; return fmt.Sprint("a", n) },
 		Reports:  &guard.Failures{Store: o.store, Now: clock, Threshold: 3, Window: time.Minute},
 		CacheFor: 2 * time.Second, UsedEvery: time.Minute, FreshFor: 10 * time.Minute, MaxPerScope: 100,

@@ -113,7 +113,13 @@ func (m *memory) BindingsOf(_ context.Context, of access.Subject) ([]access.Bind
 func (m *memory) Grant(context.Context, access.Binding, audit.Event) error { return nil }
 
 // roles adapts memory to access.Store, whose Revoke is another one.
-type roles struct{ *memory }
+type roles struct {
+	*memory
+	grantless
+}
+
+// grantless stands for grants, which nobody asks for here.
+type grantless struct{ access.Store }
 
 func (roles) BindingsOn(context.Context, access.Resource) ([]access.Binding, error) { return nil, nil }
 
@@ -141,7 +147,7 @@ func (w *world) node() *token.Service {
 	clock := func() time.Time { return w.now }
 	n := 0
 	return &token.Service{
-		Store: w.store, Access: &access.Service{Store: roles{w.store}, Now: clock}, Now: clock,
+		Store: w.store, Access: &access.Service{Store: roles{memory: w.store}, Now: clock}, Now: clock,
 		NewID: func() string { n++; return fmt.Sprint("t", n) }, CacheFor: 2 * time.Second, UsedEvery: time.Minute,
 	}
 }
