@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/config"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/device"
 	"github.com/gatehouse-project/gatehouse/internal/domain/factor"
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
@@ -30,6 +31,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
 	"github.com/gatehouse-project/gatehouse/internal/domain/token"
+	"github.com/gatehouse-project/gatehouse/internal/domain/vault"
 	"github.com/gatehouse-project/gatehouse/internal/domain/webhook"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
 	"github.com/gatehouse-project/gatehouse/internal/git"
@@ -86,6 +88,9 @@ type House struct {
 
 	HTTPTokens *token.Accesses
 	Policies   *policy.Service
+
+	Devices *device.Service
+	Vault   *vault.Service // credentials of devices
 
 	Providers *identity.Providers
 
@@ -286,6 +291,7 @@ func (h *House) build() {
 	h.buildKeys()
 	h.buildRepos()
 	h.buildKeyproof()
+	h.buildDevices()
 }
 
 func (h *House) buildKeys() {

@@ -57,6 +57,7 @@ type Config struct {
 	Tokens    Tokens
 	SSHVerify SSHVerify
 	Git       Git
+	Device    Device
 
 	SSO SSO
 	AWS AWS
@@ -175,6 +176,11 @@ type Git struct {
 	Timeout       time.Duration // one operation from start to end
 	Recheck       time.Duration // between two questions whether a push may go on
 	MaintainEvery time.Duration // between two rounds of packing and of clearing away
+}
+
+// Device is where devices may lie.
+type Device struct {
+	Allow []netip.Prefix // addresses that callers of an API may register although they lead to Gatehouse's own machine or are link-local
 }
 
 // SSHVerify holds the limits and waits of key proofs and their webhooks.

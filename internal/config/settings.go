@@ -89,6 +89,8 @@ func table() []Setting {
 		{"git.recheck", "", "duration", "5s", "How often it is asked whether a push that is under way may go on.", wait(func(c *Config) *time.Duration { return &c.Git.Recheck })},
 		{"git.maintain_every", "", "duration", "1h", "How often repositories are packed that need it, and what crashes left of pushes is cleared away.", wait(func(c *Config) *time.Duration { return &c.Git.MaintainEvery })},
 
+		{"device.allow", "", "CIDRs", "", "Loopback and link-local addresses, and Gatehouse's own, that callers of an API may give to devices all the same. At the server's command line loopback needs no entry.", prefixes(func(c *Config) *[]netip.Prefix { return &c.Device.Allow })},
+
 		{"session.user_idle", "", "duration", "24h", "How long a person's session lives without being used.", span(func(c *Config) *time.Duration { return &c.Session.UserIdle })},
 		{"session.app_idle", "", "duration", "10m", "How long an application's session lives without being used.", span(func(c *Config) *time.Duration { return &c.Session.AppIdle })},
 		{"session.user_max", "", "duration", "168h", "How long a person's session lives at most.", wait(func(c *Config) *time.Duration { return &c.Session.UserMax })},
