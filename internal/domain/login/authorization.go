@@ -29,23 +29,30 @@ type Issued struct {
 	Authorization identity.Authorization
 }
 
-// IssueToken gives the client named in p.Name a token for its secret. It reports identity.ErrBadClient, identity.ErrElsewhere and
-// identity.ErrTooManyTokens, and a *Blocked where that client has failed ten times in a minute from that address, whatever is presented then.
-func (s *Service) IssueToken(ctx context.Context, p Presented) (Issued, error) {
+// ProveClient returns the authorisation of the client named in p.Name, who shows its secret. It reports identity.ErrBadClient, identity.ErrElsewhere, and a
+// *Blocked where that client has failed ten times in a minute from that address, whatever is presented then. The authorisation comes along with refusals
+// too where it is known.
+func (s *Service) ProveClient(ctx context.Context, p Presented) (identity.Authorization, error) {
 	kind := fmt.Sprintf("client %x", secret.Digest(p.Name)) // a stranger's text, of any length
 	if held := s.ClientFailures.Held(kind, p.Address); held.Blocked {
-		return Issued{}, &Blocked{RetryAfter: held.RetryAfter, cause: identity.ErrBadClient}
+		return identity.Authorization{}, &Blocked{RetryAfter: held.RetryAfter, cause: identity.ErrBadClient}
 	}
 	a, err := s.Authorizations.Prove(ctx, p.Name, p.Secret)
-	if errors.Is(err, identity.ErrBadClient) {
-		if _, failed := s.ClientFailures.Fail(ctx, kind, p.Address); failed != nil {
-			return Issued{}, fmt.Errorf("guard login: %w", failed)
+	switch {
+	case errors.Is(err, identity.ErrBadClient):
+		if _, err := s.ClientFailures.Fail(ctx, kind, p.Address); err != nil {
+			return a, fmt.Errorf("guard login: %w", err)
 		}
-		return Issued{Authorization: a}, s.refuseClient(ctx, p, a, actionClientFailed, err)
+		return a, s.refuseClient(ctx, p, a, actionClientFailed, err)
+	case err == nil && !a.From(p.Address, p.Referrer):
+		return a, s.refuseClient(ctx, p, a, actionClientDenied, identity.ErrElsewhere)
 	}
-	if err == nil && !a.From(p.Address, p.Referrer) {
-		err = s.refuseClient(ctx, p, a, actionClientDenied, identity.ErrElsewhere)
-	}
+	return a, err
+}
+
+// IssueToken is ProveClient, and gives the client a token. It reports identity.ErrTooManyTokens too.
+func (s *Service) IssueToken(ctx context.Context, p Presented) (Issued, error) {
+	a, err := s.ProveClient(ctx, p)
 	if err != nil {
 		return Issued{Authorization: a}, err
 	}
