@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/webhook"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
 	"github.com/gatehouse-project/gatehouse/internal/page"
 )
@@ -17,6 +18,7 @@ type Audit struct{ DB *DB }
 
 var (
 	_ audit.Store    = Audit{}
+	_ webhook.Chain  = Audit{}
 	_ audit.KeyStore = Audit{}
 )
 
@@ -86,7 +88,10 @@ func (s Audit) SealNext(ctx context.Context, limit int, seal func(audit.Seal, []
 		if err := setLinks(ctx, tx, events, links, next.First); err != nil {
 			return err
 		}
-		return insertSeal(ctx, tx, next)
+		if err := insertSeal(ctx, tx, next); err != nil {
+			return err
+		}
+		return tx.Notify(ctx, "audit") // those who follow the chain
 	})
 	if err != nil {
 		return 0, fmt.Errorf("seal audit events: %w", err)
@@ -165,11 +170,41 @@ func insertSeal(ctx context.Context, tx Tx, s audit.Seal) error {
 // Entries implements audit.Source. What was tampered with is returned as it lies there, for Verify to
 // name: a digest that is no hex reads as zero.
 func (s Audit) Entries(ctx context.Context, after int64, limit int) ([]audit.Entry, error) {
-	return readAll(ctx, s.DB, func(scan Scan) (audit.Entry, error) {
-		var e audit.Entry
-		err := scan(&e.Position, &e.ID, &e.Body, scanHash(&e.Digest), scanHash(&e.Link))
-		return e, err
-	}, `SELECT position, id, body, digest, link FROM audit_events WHERE position > $1 ORDER BY position LIMIT $2`, after, limit)
+	return readAll(ctx, s.DB, scanEntry, entriesBehind, after, limit)
+}
+
+const (
+	entryColumns  = `position, id, body, digest, link`
+	entriesBehind = `SELECT ` + entryColumns + ` FROM audit_events WHERE position > $1 ORDER BY position LIMIT $2`
+)
+
+func scanEntry(scan Scan) (audit.Entry, error) {
+	var e audit.Entry
+	err := scan(&e.Position, &e.ID, &e.Body, scanHash(&e.Digest), scanHash(&e.Link))
+	return e, err
+}
+
+// EntriesConcerning implements webhook.Chain.
+func (s Audit) EntriesConcerning(ctx context.Context, user string, after int64, limit int) ([]audit.Entry, error) {
+	return readAll(ctx, s.DB, scanEntry, `SELECT `+entryColumns+` FROM audit_events WHERE concerns = $1 AND position > $2 ORDER BY position LIMIT $3`, user, after, limit)
+}
+
+// Head implements webhook.Chain.
+func (s Audit) Head(ctx context.Context) (n int64, err error) {
+	err = s.DB.Read(ctx, func(ctx context.Context, tx Tx) error {
+		n, err = headOf(ctx, tx)
+		return err
+	})
+	return n, err
+}
+
+// headOf is the position of the last entry of the chain, 0 before the first.
+func headOf(ctx context.Context, tx Tx) (int64, error) {
+	n, err := One(ctx, tx, Value[int64], `SELECT last_position FROM audit_seals ORDER BY number DESC LIMIT 1`)
+	if Absent(err) {
+		return 0, nil
+	}
+	return n, err
 }
 
 // Seals implements audit.Source.

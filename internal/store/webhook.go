@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 	"github.com/gatehouse-project/gatehouse/internal/domain/webhook"
@@ -180,13 +181,18 @@ func (s Webhooks) Delete(ctx context.Context, owner, id string, e audit.Event) e
 		if n == 0 {
 			return errNoWebhook
 		}
-		_, err = tx.ExecContext(ctx, `DELETE FROM webhook_deliveries
-			WHERE webhook = $1 AND state = 'pending' AND attempts = 0 AND (leased IS NULL OR leased <= $2)`, id, Micros(e.At))
-		if err != nil {
+		if err := dropUnstarted(ctx, tx, id, e.At); err != nil {
 			return err
 		}
 		return insertEvents(ctx, tx, e)
 	})
+}
+
+// dropUnstarted removes those deliveries of a webhook that nobody has tried or tries now.
+func dropUnstarted(ctx context.Context, tx Tx, webhook string, now time.Time) error {
+	_, err := tx.ExecContext(ctx, `DELETE FROM webhook_deliveries
+		WHERE webhook = $1 AND state = 'pending' AND attempts = 0 AND (leased IS NULL OR leased <= $2)`, webhook, Micros(now))
+	return err
 }
 
 // ByID implements webhook.Store.

@@ -15,18 +15,19 @@ import (
 // is said otherwise than in the index of first attempts, or PostgreSQL would walk that one again for
 // every row instead of looking into the webhook's own queue.
 const (
-	dueFirst = ` FROM webhook_deliveries d LEFT JOIN webhooks w ON w.id = d.webhook
+	dueFirst = ` FROM webhook_deliveries d LEFT JOIN webhooks w ON w.id = d.webhook LEFT JOIN subscriptions s ON s.id = d.webhook
 		WHERE d.state = 'pending' AND d.attempts = 0 AND d.due <= $1 AND (d.leased IS NULL OR d.leased <= $1)
 		AND NOT EXISTS (SELECT 1 FROM webhook_deliveries e WHERE e.webhook = d.webhook AND e.state = 'pending' AND e.id < d.id
 			AND e.attempts < 1 AND e.leased > $1)
 		ORDER BY d.id LIMIT $2`
-	dueAgain = ` FROM webhook_deliveries d LEFT JOIN webhooks w ON w.id = d.webhook
+	dueAgain = ` FROM webhook_deliveries d LEFT JOIN webhooks w ON w.id = d.webhook LEFT JOIN subscriptions s ON s.id = d.webhook
 		WHERE d.state = 'pending' AND d.attempts > 0 AND d.due <= $1 AND (d.leased IS NULL OR d.leased <= $1)
 		ORDER BY d.due, d.id LIMIT $2`
-	// jobColumns reads an absent webhook as one without id.
-	jobColumns = `COALESCE(w.id, ''), COALESCE(w.owner, ''), COALESCE(w.project, ''), COALESCE(w.url, ''), COALESCE(w.method, ''), w.headers,
-		COALESCE(w.events, '[]'), COALESCE(w.retries, 0), COALESCE(w.initial_backoff, 0), COALESCE(w.backoff_multiplier, '1'),
-		w.secret, COALESCE(w.created, 0)`
+	// jobColumns reads an absent webhook as one without id. No id is one of both tables.
+	jobColumns = `COALESCE(w.id, s.id, ''), COALESCE(w.owner, ''), COALESCE(w.project, ''), COALESCE(w.url, s.url, ''), COALESCE(w.method, s.method, ''),
+		COALESCE(w.headers, s.headers), COALESCE(w.events, s.events, '[]'), COALESCE(w.retries, s.retries, 0),
+		COALESCE(w.initial_backoff, s.initial_backoff, 0), COALESCE(w.backoff_multiplier, s.backoff_multiplier, '1'),
+		COALESCE(w.secret, s.secret), COALESCE(w.created, s.created, 0)`
 	claimFirst = `SELECT ` + deliveryColumns + `, ` + jobColumns + dueFirst
 	claimAgain = `SELECT ` + deliveryColumns + `, ` + jobColumns + dueAgain
 	anyFirst   = `SELECT d.id` + dueFirst

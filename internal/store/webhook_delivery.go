@@ -27,11 +27,7 @@ func insertDeliveries(ctx context.Context, tx Tx, ds ...webhook.Delivery) error 
 		return nil
 	}
 	for _, d := range ds {
-		_, err := tx.ExecContext(ctx, `INSERT INTO webhook_deliveries
-			(id, webhook, owner, project, entity, event, payload, triggered, state, attempts, due, status, reason)
-			SELECT CAST($1 AS TEXT), w.id, w.owner, w.project, CAST($3 AS TEXT), CAST($4 AS TEXT), CAST($5 AS TEXT),
-			CAST($6 AS BIGINT), CAST($7 AS TEXT), CAST($8 AS BIGINT), CAST($9 AS BIGINT), CAST($10 AS BIGINT), CAST($11 AS TEXT)
-			FROM webhooks w WHERE w.id = $2`,
+		_, err := tx.ExecContext(ctx, insertDelivery+`w.id, w.owner, w.project`+deliveryValues+`FROM webhooks w WHERE w.id = $2`,
 			d.ID, d.Webhook, d.Entity, d.Event, string(d.Payload), Micros(d.Triggered), string(d.State), d.Attempts, Micros(d.Due), d.Status, d.Reason)
 		if err != nil {
 			return fmt.Errorf("insert delivery: %w", err)
@@ -39,6 +35,13 @@ func insertDeliveries(ctx context.Context, tx Tx, ds ...webhook.Delivery) error 
 	}
 	return tx.Notify(ctx, "webhook")
 }
+
+const (
+	insertDelivery = `INSERT INTO webhook_deliveries
+		(id, webhook, owner, project, entity, event, payload, triggered, state, attempts, due, status, reason) SELECT CAST($1 AS TEXT), `
+	deliveryValues = `, CAST($3 AS TEXT), CAST($4 AS TEXT), CAST($5 AS TEXT), CAST($6 AS BIGINT), CAST($7 AS TEXT), CAST($8 AS BIGINT),
+		CAST($9 AS BIGINT), CAST($10 AS BIGINT), CAST($11 AS TEXT) `
+)
 
 const deliveryColumns = `d.id, d.webhook, d.owner, d.project, d.entity, d.event, d.payload, d.triggered, d.state, d.attempts, d.due,
 	d.status, d.reason, d.ended`
@@ -100,6 +103,7 @@ const (
 	deliveriesAll       = deliveriesWhere + `TRUE` + deliveriesAnd
 	deliveriesOfOwner   = deliveriesWhere + `d.owner = $2` + deliveriesAnd
 	deliveriesOfProject = deliveriesWhere + `d.project = $1` + deliveriesAnd
+	deliveriesOfEvents  = deliveriesWhere + `d.project = '' AND d.webhook = $3` + deliveriesAnd
 	deliveriesFailed    = deliveriesWhere + `d.project = $1 AND d.state = 'failed'` + deliveriesAnd
 )
 
@@ -107,6 +111,8 @@ const (
 func (s Webhooks) Deliveries(ctx context.Context, f webhook.Filter) ([]webhook.Delivery, error) {
 	query := deliveriesAll
 	switch {
+	case f.Entity == webhook.EventEntity && f.Webhook != "":
+		query = deliveriesOfEvents
 	case f.Owner != "":
 		query = deliveriesOfOwner
 	case f.Project != "" && f.State == webhook.Failed:
@@ -137,7 +143,7 @@ func (s Webhooks) Delivery(ctx context.Context, id string) (d webhook.Delivery, 
 func (s Webhooks) Again(ctx context.Context, id string, now time.Time, e audit.Event) error {
 	return s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
 		n, err := Exec(ctx, tx, `UPDATE webhook_deliveries SET state = 'pending', due = $2, ended = NULL, holder = NULL, leased = NULL
-			WHERE id = $1 AND state <> 'pending' AND webhook IN (SELECT w.id FROM webhooks w)`, id, Micros(now))
+			WHERE id = $1 AND state <> 'pending' AND (webhook IN (SELECT w.id FROM webhooks w) OR webhook IN (SELECT s.id FROM subscriptions s))`, id, Micros(now))
 		if err != nil {
 			return err
 		}

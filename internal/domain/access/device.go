@@ -36,6 +36,7 @@ const (
 	SubscriptionCreate Action = "subscription.create" // be told of events of the whole installation
 	SubscriptionRead   Action = "subscription.read"
 	SubscriptionDelete Action = "subscription.delete"
+	SubscriptionTest   Action = "subscription.test" // send something to one
 	EventRead          Action = "event.read" // follow what happens as it happens
 )
 

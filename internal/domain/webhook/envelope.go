@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// envelope is the body of a request to a webhook (SSHVerify spec section 5.3).
+// envelope is the body of a request to a webhook of a session (SSHVerify spec section 5.3).
 type envelope struct {
 	Entity      string          `json:"entity"`
 	ID          string          `json:"id"`
@@ -36,10 +36,7 @@ type Request struct {
 // request builds attempt n of the job at that moment. userAgent names the program and its version.
 func (j Job) request(n int, now time.Time, userAgent string) (Request, error) {
 	d, w := j.Delivery, j.Webhook
-	body, err := json.Marshal(envelope{
-		Entity: d.Entity, ID: d.Owner, Event: d.Event, Webhook: d.Webhook, Invocation: d.ID,
-		TriggerTime: d.Triggered.UTC().Truncate(time.Microsecond), RequestTime: now.UTC().Truncate(time.Microsecond), Attempt: n, Payload: d.Payload,
-	})
+	body, err := d.body(n, now)
 	if err != nil {
 		return Request{}, err
 	}
@@ -53,6 +50,17 @@ func (j Job) request(n int, now time.Time, userAgent string) (Request, error) {
 		}
 	}
 	return Request{Method: strings.ToUpper(w.Method), URL: w.URL, Header: header, Body: body}, nil
+}
+
+// body is what attempt n sends. An event of the installation is its payload, the same at each attempt, as Standard Webhooks has it.
+func (d Delivery) body(n int, now time.Time) ([]byte, error) {
+	if d.Entity == EventEntity {
+		return d.Payload, nil
+	}
+	return json.Marshal(envelope{
+		Entity: d.Entity, ID: d.Owner, Event: d.Event, Webhook: d.Webhook, Invocation: d.ID,
+		TriggerTime: d.Triggered.UTC().Truncate(time.Microsecond), RequestTime: now.UTC().Truncate(time.Microsecond), Attempt: n, Payload: d.Payload,
+	})
 }
 
 // sign adds the three headers of Standard Webhooks 1.0.

@@ -56,12 +56,12 @@ var Methods = []string{"post", "put", "patch"}
 // Webhook is one subscription.
 type Webhook struct {
 	ID                string
-	Owner             string // id of the session it belongs to
-	Project           string
+	Owner             string // id of the session it belongs to; empty of a Subscription
+	Project           string // empty of a Subscription
 	URL               string
 	Method            string // one of Methods
 	Headers           map[string][]string
-	Events            []string // empty is all
+	Events            []string // empty is all; of a Subscription they are Patterns
 	Retries           int
 	InitialBackoff    int64 // seconds
 	BackoffMultiplier float64
@@ -190,9 +190,9 @@ const (
 type Delivery struct {
 	ID        string // UUIDv7
 	Webhook   string
-	Owner     string // session
-	Project   string
-	Entity    string // verify_session, collect_session
+	Owner     string // session; empty for events of the installation
+	Project   string // empty for events of the installation
+	Entity    string // verify_session, collect_session, EventEntity
 	Event     string
 	Payload   json.RawMessage // a copy: what was true when it happened
 	Triggered time.Time
@@ -227,6 +227,7 @@ type Filter struct {
 	Project string
 	Owner   string
 	Webhook string
+	Entity  string // EventEntity: those of the subscription that Webhook names
 	State   State
 	Before  string // only those older than the delivery of that id
 	Limit   int

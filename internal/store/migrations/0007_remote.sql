@@ -271,19 +271,23 @@ CREATE TABLE recording_segments (
   PRIMARY KEY (session, track, number)
 );
 
--- Who is told of events of the whole installation, and how far along the audit chain each subscription is.
+-- Who is told of events of the whole installation, and how far along the audit chain each subscription is. headers and secret are sealed, NULL is none.
 CREATE TABLE subscriptions (
-  id       TEXT PRIMARY KEY,
-  number   BIGINT NOT NULL,
-  url      TEXT NOT NULL,
-  method   TEXT NOT NULL,
-  headers  BYTEA NOT NULL,
-  events   TEXT NOT NULL,
-  retries  BIGINT NOT NULL,
-  initial_backoff BIGINT NOT NULL,
-  multiplier      TEXT NOT NULL,
-  secret   BYTEA,
-  position BIGINT NOT NULL,
-  created  BIGINT NOT NULL
+  id                 TEXT PRIMARY KEY,
+  number             BIGINT NOT NULL,
+  url                TEXT NOT NULL,
+  method             TEXT NOT NULL,
+  headers            BYTEA,
+  events             TEXT NOT NULL,
+  retries            BIGINT NOT NULL,
+  initial_backoff    BIGINT NOT NULL,
+  backoff_multiplier TEXT NOT NULL,
+  secret             BYTEA,
+  position           BIGINT NOT NULL,
+  created            BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX subscriptions_number_key ON subscriptions (number);
+
+-- Their deliveries belong to no project; those who follow their own sign-ins read the chain by position.
+CREATE INDEX webhook_deliveries_subscription ON webhook_deliveries (webhook, id) WHERE project = '';
+CREATE INDEX audit_events_concerns_position ON audit_events (concerns, position) WHERE concerns IS NOT NULL AND position IS NOT NULL;
