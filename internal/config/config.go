@@ -58,6 +58,7 @@ type Config struct {
 	SSHVerify SSHVerify
 	Git       Git
 	Device    Device
+	Recording Recording
 
 	SSO SSO
 	AWS AWS
@@ -176,6 +177,18 @@ type Git struct {
 	Timeout       time.Duration // one operation from start to end
 	Recheck       time.Duration // between two questions whether a push may go on
 	MaintainEvery time.Duration // between two rounds of packing and of clearing away
+}
+
+// Recording is how remote sessions are recorded.
+type Recording struct {
+	URL            string // where recordings are kept; empty: in Data
+	Keystrokes     bool   // what is typed is kept, not only counted
+	Retention      time.Duration
+	SegmentBytes   int64
+	SegmentTime    time.Duration
+	Sync           time.Duration // between two syncs of the spool to disk
+	UploadPatience time.Duration // how long a closed segment may wait for the bucket
+	SweepEvery     time.Duration
 }
 
 // Device is where devices may lie.

@@ -89,6 +89,15 @@ func table() []Setting {
 		{"git.recheck", "", "duration", "5s", "How often it is asked whether a push that is under way may go on.", wait(func(c *Config) *time.Duration { return &c.Git.Recheck })},
 		{"git.maintain_every", "", "duration", "1h", "How often repositories are packed that need it, and what crashes left of pushes is cleared away.", wait(func(c *Config) *time.Duration { return &c.Git.MaintainEvery })},
 
+		{"recording.url", "", "URL", "", "Where recordings of remote sessions are kept: `file:///DIR`, or `s3://BUCKET?region=...` with `endpoint`, `use_path_style` and `prefix` where needed. Empty: `recordings` in the data directory, which nodes do not share.", recordings(func(c *Config) *string { return &c.Recording.URL })},
+		{"recording.keystrokes", "", "true or false", "false", "What people type in remote sessions is recorded, passwords that they type there included. Where not, it is counted.", truth(func(c *Config) *bool { return &c.Recording.Keystrokes })},
+		{"recording.retention", "", "0 or duration", "0", "How long recordings are kept that nobody holds; their manifests and hashes remain. 0 is for ever.", waitOrNone(func(c *Config) *time.Duration { return &c.Recording.Retention })},
+		{"recording.segment_bytes", "", "size", "1MiB", "Size at which a segment of a recording is closed.", size(func(c *Config) *int64 { return &c.Recording.SegmentBytes }, 4<<10)},
+		{"recording.segment_time", "", "duration", "60s", "Age at which a segment of a recording is closed.", wait(func(c *Config) *time.Duration { return &c.Recording.SegmentTime })},
+		{"recording.sync", "", "duration", "1s", "How often recordings under way are synced to the local disk.", wait(func(c *Config) *time.Duration { return &c.Recording.Sync })},
+		{"recording.upload_patience", "", "duration", "30s", "How long a closed segment may wait for the place where recordings are kept. After that the session counts as unrecorded and ends, unless its device may go on.", wait(func(c *Config) *time.Duration { return &c.Recording.UploadPatience })},
+		{"recording.sweep_every", "", "duration", "10m", "How often recordings that are past their retention are looked for.", wait(func(c *Config) *time.Duration { return &c.Recording.SweepEvery })},
+
 		{"device.allow", "", "CIDRs", "", "Loopback and link-local addresses, and Gatehouse's own, that callers of an API may give to devices all the same. At the server's command line loopback needs no entry.", prefixes(func(c *Config) *[]netip.Prefix { return &c.Device.Allow })},
 
 		{"session.user_idle", "", "duration", "24h", "How long a person's session lives without being used.", span(func(c *Config) *time.Duration { return &c.Session.UserIdle })},
@@ -286,6 +295,25 @@ func span(at func(*Config) *time.Duration) reader {
 			return fmt.Errorf("%q is not a duration from 60s to 2147483647s", s)
 		}
 		*at(c) = d
+		return nil
+	}
+}
+
+// recordings reads where recordings are kept: nowhere is said for the data directory.
+func recordings(at func(*Config) *string) reader {
+	return func(c *Config, s string) error {
+		u, err := url.Parse(s)
+		switch {
+		case s == "":
+		case err != nil:
+			return errors.New("is no URL; give file:///DIR or s3://BUCKET?region=REGION")
+		case u.User != nil:
+			return errors.New("must hold no keys; give them as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment")
+		case u.Scheme == "s3" && u.Host != "", u.Scheme == "file" && u.Host == "" && u.Path != "":
+		default:
+			return fmt.Errorf("%q is neither file:///DIR nor s3://BUCKET", s)
+		}
+		*at(c) = s
 		return nil
 	}
 }

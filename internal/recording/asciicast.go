@@ -1,0 +1,138 @@
+package recording
+
+import (
+	"encoding/json"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gatehouse-project/gatehouse/internal/domain/remote"
+)
+
+// linkPrefix begins the line that chains a segment of an asciicast to the one before: players take it for a comment.
+const linkPrefix = "# gatehouse: "
+
+// Link is the line with which a segment says where it belongs.
+type Link struct {
+	Recording string `json:"recording"`
+	Track     string `json:"track"`
+	Kind      string `json:"kind"`
+	Segment   int64  `json:"segment"`
+	Previous  string `json:"previous"` // SHA-256 of the segment before, in hex; zeros in the first
+}
+
+// castHeader is the first line of an asciicast v3.
+type castHeader struct {
+	Version   int      `json:"version"`
+	Term      castTerm `json:"term"`
+	Timestamp int64    `json:"timestamp"`
+	Command   string   `json:"command,omitempty"`
+	Title     string   `json:"title,omitempty"`
+}
+
+type castTerm struct {
+	Cols int    `json:"cols"`
+	Rows int    `json:"rows"`
+	Type string `json:"type,omitempty"`
+}
+
+// The size of a terminal that nobody named.
+const defaultCols, defaultRows = 80, 24
+
+// maxName bounds texts that strangers choose: what a command is, how a file is called.
+const maxName = 4 << 10
+
+func headerOf(about Subject, t remote.Track, start time.Time) ([]byte, error) {
+	h := castHeader{
+		Version: 3, Timestamp: start.Unix(), Command: bounded(t.Terminal.Command), Title: bounded(about.Username + "@" + about.Host),
+		Term: castTerm{Cols: t.Terminal.Size.Cols, Rows: t.Terminal.Size.Rows, Type: bounded(t.Terminal.Term)},
+	}
+	if h.Term.Cols <= 0 || h.Term.Rows <= 0 {
+		h.Term.Cols, h.Term.Rows = defaultCols, defaultRows
+	}
+	line, err := json.Marshal(h)
+	return append(line, '\n'), err
+}
+
+// bounded cuts a text at a character's end.
+func bounded(text string) string { return boundedTo(text, maxName) }
+
+func boundedTo(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n]
+}
+
+// replacement stands for a byte that is part of no character.
+const replacement = "\uFFFD"
+
+const hexDigits = "0123456789abcdef"
+
+// plain are the bytes that stand for themselves in JSON.
+var plain = func() (is [256]bool) {
+	for c := 0x20; c < 0x7f; c++ {
+		is[c] = c != '"' && c != '\\'
+	}
+	return is
+}()
+
+// appendText writes bytes as the inside of a JSON string. Each byte that is part of no character becomes one U+FFFD, as in Go.
+func appendText(line, p []byte) (_ []byte, replaced int64) {
+	for len(p) > 0 {
+		n := 0
+		for n < len(p) && plain[p[n]] {
+			n++
+		}
+		line = append(line, p[:n]...)
+		p = p[n:]
+		if len(p) == 0 {
+			break
+		}
+		if c := p[0]; c < utf8.RuneSelf {
+			line = appendControl(line, c)
+			p = p[1:]
+			continue
+		}
+		_, size := utf8.DecodeRune(p)
+		if size == 1 {
+			line = append(line, replacement...)
+			replaced++
+		} else {
+			line = append(line, p[:size]...)
+		}
+		p = p[size:]
+	}
+	return line, replaced
+}
+
+func appendControl(line []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
+		return append(line, '\\', c)
+	case '\n':
+		return append(line, '\\', 'n')
+	case '\r':
+		return append(line, '\\', 'r')
+	case '\t':
+		return append(line, '\\', 't')
+	}
+	return append(line, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+}
+
+// cutTail returns how many bytes at the end of p begin a character that is not complete.
+func cutTail(p []byte) int {
+	for n := 1; n < utf8.UTFMax && n <= len(p); n++ {
+		tail := p[len(p)-n:]
+		if !utf8.RuneStart(tail[0]) {
+			continue
+		}
+		if utf8.FullRune(tail) {
+			return 0
+		}
+		return n
+	}
+	return 0
+}

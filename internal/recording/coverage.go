@@ -1,0 +1,108 @@
+package recording
+
+import "github.com/gatehouse-project/gatehouse/internal/domain/remote"
+
+// Channel is one line of the coverage statement: what became of one channel of the session.
+type Channel struct {
+	Name   string `json:"channel"`
+	Kind   string `json:"kind"` // terminal, exec, file, forward, or what was refused
+	Is     string `json:"is"`   // recorded, refused, not recorded
+	To     string `json:"to,omitempty"`
+	Times  int64  `json:"times,omitempty"`  // files, forwards or refusals that the line stands for
+	Bytes  int64  `json:"bytes"`            // from the target; of files, those uploaded too
+	Sent   int64  `json:"sent,omitempty"`   // to the target
+	SHA256 string `json:"sha256,omitempty"` // of Bytes, where the line stands for one file or forward; the track of events has the others
+	Text   string `json:"text,omitempty"`
+}
+
+// What became of a channel.
+const (
+	recorded    = "recorded"
+	refused     = "refused"
+	notRecorded = "not recorded"
+)
+
+// maxChannels bounds what a session costs in memory; what is beyond is summed up by kind, and stands one by one in the track of events.
+const (
+	maxChannels = 256
+	maxLabel    = 256 // bytes of a text
+)
+
+// coverage gathers the statement from notes, as they come or as they are read back.
+type coverage struct {
+	at    map[coverageKey]int
+	lines []Channel
+}
+
+type coverageKey struct{ name, kind, is string }
+
+// restOf is the name of the line for channels beyond maxChannels.
+const restOf = "*"
+
+func (c *coverage) note(n remote.Note) {
+	switch n.Kind {
+	case "refused":
+		c.add(n, Channel{Name: n.Channel, Kind: firstOf(n.Way, "channel"), Is: refused, To: n.Name, Text: n.Text})
+	case "file", "forward":
+		c.add(n, Channel{Name: n.Channel, Kind: n.Kind, Is: notRecorded, Text: "counted and hashed"})
+	}
+}
+
+func (c *coverage) add(n remote.Note, first Channel) {
+	if c.at == nil {
+		c.at = map[coverageKey]int{}
+	}
+	key := coverageKey{first.Name, first.Kind, first.Is}
+	i, known := c.at[key]
+	if !known && len(c.lines) >= maxChannels {
+		key.name, first.Name, first.To = restOf, restOf, ""
+		i, known = c.at[key]
+	}
+	if !known {
+		i = len(c.lines)
+		c.at[key] = i
+		first.Name, first.To, first.Text = boundedTo(first.Name, maxLabel), boundedTo(first.To, maxLabel), boundedTo(first.Text, maxLabel)
+		c.lines = append(c.lines, first)
+	}
+	line := &c.lines[i]
+	line.Times++
+	line.Bytes += n.Bytes
+	line.Sent += n.Sent
+	if first.Is == notRecorded {
+		line.To, line.SHA256 = boundedTo(n.Name, maxLabel), boundedTo(n.SHA256, maxLabel)
+	}
+	if line.Times > 1 {
+		line.To, line.SHA256 = "", ""
+	}
+}
+
+// statement is the whole: tracks first.
+func (c *coverage) statement(tracks []Track) []Channel {
+	all := []Channel{}
+	for _, t := range tracks {
+		if t.Format != castFormat || t.Output == nil {
+			continue
+		}
+		line := Channel{Name: t.Name, Kind: t.Kind, Is: recorded, Bytes: t.Output.Bytes, SHA256: t.Output.SHA256}
+		if t.Input != nil {
+			line.Sent = t.Input.Bytes
+			if t.Input.SHA256 == "" {
+				line.Text = "what was typed is counted, not recorded"
+			}
+		}
+		all = append(all, line)
+		if t.Lost > 0 {
+			all = append(all, Channel{Name: t.Name, Kind: t.Kind, Is: notRecorded, Bytes: t.Lost, Text: "recording had failed"})
+		}
+	}
+	return append(all, c.lines...)
+}
+
+func firstOf(texts ...string) string {
+	for _, text := range texts {
+		if text != "" {
+			return text
+		}
+	}
+	return ""
+}

@@ -1,0 +1,385 @@
+package recording
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"gocloud.dev/blob"
+	"gocloud.dev/gcerrors"
+
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/remote"
+	"github.com/gatehouse-project/gatehouse/internal/fault"
+)
+
+// segment is one that grows no more and is on its way into the bucket.
+type segment struct {
+	file  *os.File // open until it was synced
+	path  string
+	piece remote.Piece
+}
+
+// uploaders is how many recordings bring segments to the bucket at a time.
+const uploaders = 4
+
+// syncers is how many files are synced at a time: a journal takes many at once.
+const syncers = 8
+
+// retryEvery is how often what a spool still holds of sessions that are over is tried again, at most.
+const retryEvery = 30 * time.Second
+
+// queue holds recorders with something to upload, each at most once.
+type queue struct {
+	mu    sync.Mutex
+	items []*recorder
+	wake  chan struct{}
+}
+
+func (q *queue) signal() chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.wake == nil {
+		q.wake = make(chan struct{}, uploaders)
+	}
+	return q.wake
+}
+
+func (q *queue) add(r *recorder) {
+	wake := q.signal()
+	q.mu.Lock()
+	q.items = append(q.items, r)
+	q.mu.Unlock()
+	select {
+	case wake <- struct{}{}:
+	default: // enough are awake
+	}
+}
+
+func (q *queue) take() *recorder {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.items) == 0 {
+		return nil
+	}
+	r := q.items[0]
+	q.items[0], q.items = nil, q.items[1:]
+	return r
+}
+
+// Run syncs spools, uploads closed segments and takes up what was left behind, until ctx ends. Sessions must have ended before.
+func (a *Archive) Run(ctx context.Context) {
+	var loops sync.WaitGroup
+	defer loops.Wait()
+	for range uploaders {
+		loops.Go(func() { a.uploadLoop(ctx) })
+	}
+	loops.Go(func() { a.recoverLoop(ctx) })
+	tick := time.NewTicker(a.Settings.Sync)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			a.tick()
+		}
+	}
+}
+
+func (a *Archive) uploadLoop(ctx context.Context) {
+	wake := a.queue.signal()
+	for {
+		for r := a.queue.take(); r != nil && ctx.Err() == nil; r = a.queue.take() {
+			r.serve(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-wake:
+		}
+	}
+}
+
+func (a *Archive) recoverLoop(ctx context.Context) {
+	tick := time.NewTicker(min(retryEvery, max(a.Settings.Patience, a.Settings.Sync)))
+	defer tick.Stop()
+	for {
+		if err := a.Recover(ctx); err != nil && ctx.Err() == nil {
+			a.OnError("take up recordings that were left", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// tick syncs what was written since the last, closes segments that have had their time, and looks whether the bucket keeps up.
+func (a *Archive) tick() {
+	now := a.Now()
+	var dirty []*track
+	for _, r := range a.recorders() {
+		for _, t := range r.all() {
+			t.old(now)
+			if t.wants() {
+				dirty = append(dirty, t)
+			}
+		}
+		r.patience(now)
+	}
+	a.syncAll(dirty)
+}
+
+// syncAll brings files to the disk, a few at a time.
+func (a *Archive) syncAll(dirty []*track) {
+	if len(dirty) == 0 {
+		return
+	}
+	begun := time.Now()
+	var wait sync.WaitGroup
+	next := make(chan *track)
+	for range min(syncers, len(dirty)) {
+		wait.Go(func() {
+			for t := range next {
+				_ = syncTrack(t) // it has failed the recording
+			}
+		})
+	}
+	for _, t := range dirty {
+		next <- t
+	}
+	close(next)
+	wait.Wait()
+	if a.Observe.Synced != nil {
+		a.Observe.Synced(len(dirty), time.Since(begun))
+	}
+}
+
+// patience fails a recording whose oldest closed segment waits for too long (rule W14), and has the others tried again.
+func (r *recorder) patience(now time.Time) {
+	r.mu.Lock()
+	waits := len(r.pending) > 0
+	late := waits && now.Sub(r.pending[0].piece.Closed) > r.a.Settings.Patience
+	enqueue := waits && !r.serving && !r.queued
+	r.queued = r.queued || enqueue
+	r.mu.Unlock()
+	if late {
+		_ = r.fail(errLate)
+	}
+	if enqueue {
+		r.a.queue.add(r)
+	}
+}
+
+var errLate = errors.New("what was recorded could not be stored in time")
+
+// serve uploads what is pending, in order, until nothing is or something fails; the next tick tries again.
+func (r *recorder) serve(ctx context.Context) {
+	r.mu.Lock()
+	r.queued = false
+	if r.serving {
+		r.mu.Unlock()
+		return
+	}
+	r.serving = true
+	r.mu.Unlock()
+	if err := r.uploadAll(ctx); err != nil && ctx.Err() == nil {
+		r.a.OnError("upload recording "+r.about.Recording, err)
+	}
+	r.mu.Lock()
+	r.serving = false
+	left := r.left
+	r.mu.Unlock()
+	if left {
+		r.a.leave(r)
+	}
+}
+
+// uploadAll must be called by one at a time: whoever has set serving.
+func (r *recorder) uploadAll(ctx context.Context) error {
+	for {
+		r.mu.Lock()
+		if len(r.pending) == 0 {
+			r.mu.Unlock()
+			return nil
+		}
+		s := r.pending[0]
+		r.mu.Unlock()
+		if err := r.a.upload(ctx, s); err != nil {
+			return err
+		}
+		r.mu.Lock()
+		r.pending[0], r.pending = nil, r.pending[1:]
+		r.mu.Unlock()
+	}
+}
+
+// deliver uploads what is pending of a session that is over: for as long as patience lasts.
+func (r *recorder) deliver(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.a.Settings.Patience)
+	defer cancel()
+	retry := time.NewTicker(min(r.a.Settings.Sync, 200*time.Millisecond))
+	defer retry.Stop()
+	var last error
+	for {
+		r.mu.Lock()
+		mine := !r.serving
+		r.serving = true
+		r.mu.Unlock()
+		if mine {
+			last = r.uploadAll(ctx)
+			r.mu.Lock()
+			r.serving = false
+			r.mu.Unlock()
+			if last == nil || r.Err() != nil { // who has failed already was waited for
+				return last
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), last)
+		case <-retry.C:
+		}
+	}
+}
+
+// upload brings a segment to the disk, its hash to the database and its bytes to the bucket, and removes it from the spool. It may be repeated.
+func (a *Archive) upload(ctx context.Context, s *segment) error {
+	ctx, cancel := context.WithTimeout(ctx, a.Settings.Patience) // a server that hangs is one that fails
+	defer cancel()
+	if s.file != nil {
+		if err := s.file.Sync(); err != nil {
+			return fmt.Errorf("sync segment: %w", err)
+		}
+		err := s.file.Close()
+		s.file = nil
+		if err != nil {
+			return fmt.Errorf("close segment: %w", err)
+		}
+	}
+	begun := time.Now()
+	body, err := os.ReadFile(s.path)
+	if err != nil {
+		return fmt.Errorf("read segment: %w", err)
+	}
+	if audit.Hash(sha256.Sum256(body)) != s.piece.Digest { // both are kept, and whoever verifies sees it
+		a.OnError("upload segment "+s.piece.Name+" of recording "+s.piece.Session, errChanged)
+	}
+	s.piece.Blocks = blocksOf(body)
+	if err := a.Store.AddPiece(ctx, s.piece); fault.Is(err, fault.Conflict) {
+		a.OnError("upload segment "+s.piece.Name+" of recording "+s.piece.Session, errChanged)
+	} else if err != nil {
+		return fmt.Errorf("keep hash of segment: %w", err)
+	}
+	if err := a.put(ctx, s.piece.Session, s.piece.Name, body); err != nil {
+		return fmt.Errorf("upload segment: %w", err)
+	}
+	if err := os.Remove(s.path); err != nil {
+		return fmt.Errorf("remove segment from spool: %w", err)
+	}
+	if a.Observe.Uploaded != nil {
+		a.Observe.Uploaded(s.piece.Bytes, time.Since(begun))
+	}
+	return nil
+}
+
+// errChanged says that the spool does not hold what was written to it.
+var errChanged = errors.New("it was changed in the spool")
+
+// put writes an object. Where the bucket is local, it is on the disk then.
+func (a *Archive) put(ctx context.Context, session, name string, body []byte) error {
+	object := session + "/" + name
+	kind := "application/x-ndjson"
+	if name == manifestName {
+		kind = "application/json"
+	}
+	if err := a.Bucket.Upload(ctx, object, bytes.NewReader(body), &blob.WriterOptions{ContentType: kind}); err != nil {
+		return err
+	}
+	if a.Flush != nil {
+		return a.Flush(object)
+	}
+	return nil
+}
+
+// blockSize is how finely a manifest points to what was changed; blockHash how many bytes it has for each.
+const blockSize, blockHash = 4 << 10, 8
+
+// blocksOf returns the pointers of a segment.
+func blocksOf(body []byte) []byte {
+	blocks := make([]byte, 0, (len(body)/blockSize+1)*blockHash)
+	for len(body) > 0 {
+		n := min(len(body), blockSize)
+		sum := sha256.Sum256(body[:n])
+		blocks = append(blocks, sum[:blockHash]...)
+		body = body[n:]
+	}
+	return blocks
+}
+
+// conclude signs the manifest of a recording whose segments are all in the bucket, and gives its spool up. It may be repeated.
+func (a *Archive) conclude(ctx context.Context, dir string, m Manifest) error {
+	if err := a.publish(ctx, m, nil); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove spool: %w", err)
+	}
+	return syncDir(filepath.Dir(dir))
+}
+
+// publish adds the segments to a manifest, signs it, and puts it into bucket and database. missing names segments that never reached the bucket.
+func (a *Archive) publish(ctx context.Context, m Manifest, missing map[string]bool) error {
+	id := m.Session.Recording
+	pieces, err := a.Store.Pieces(ctx, id)
+	if err != nil {
+		return fmt.Errorf("list segments: %w", err)
+	}
+	m.fill(pieces, missing)
+	if before, err := a.get(ctx, id, manifestName, maxManifest); err == nil {
+		m.Replaces = hexSum(before)
+	} else if gcerrors.Code(err) != gcerrors.NotFound {
+		return fmt.Errorf("look for manifest: %w", err)
+	}
+	text, err := m.sign(a.Signer)
+	if err != nil {
+		return err
+	}
+	if err := a.put(ctx, id, manifestName, text); err != nil {
+		return fmt.Errorf("write manifest: %w", err)
+	}
+	if err := a.Store.FinishRecording(ctx, id, m.Ended, text, m.Cut); err != nil {
+		return fmt.Errorf("finish recording: %w", err)
+	}
+	return nil
+}
+
+// get reads an object of at most so many bytes.
+func (a *Archive) get(ctx context.Context, session, name string, most int64) (_ []byte, err error) {
+	return read(ctx, a.Bucket, session+"/"+name, most)
+}
+
+func read(ctx context.Context, b *blob.Bucket, object string, most int64) (_ []byte, err error) {
+	r, err := b.NewReader(ctx, object, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	if r.Size() > most {
+		return nil, fmt.Errorf("%s has %d bytes, more than the %d that are read", object, r.Size(), most)
+	}
+	body, err := io.ReadAll(io.LimitReader(r, most+1))
+	if err == nil && int64(len(body)) > most {
+		err = fmt.Errorf("%s has more than %d bytes", object, most)
+	}
+	return body, err
+}
