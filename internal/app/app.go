@@ -82,12 +82,18 @@ type House struct {
 	Budget   *guard.Budget
 	Login    *login.Service
 	Webhooks *webhook.Service
+
+	Subscriptions *webhook.Subscriptions // webhooks of the whole installation
+	Events        *webhook.Stream        // what happens, as it happens
+
 	Keyproof *keyproof.Service
 	Keys     *sshkey.Service // SSH keys on file
 	Repos    *repo.Service   // what git keeps of them: Git
 
 	HTTPTokens *token.Accesses
 	Policies   *policy.Service
+
+	Authorizations *identity.Authorizations // of applications, for the API of remote sessions
 
 	Devices *device.Service
 	Vault   *vault.Service // credentials of devices
@@ -291,7 +297,9 @@ func (h *House) build() {
 	h.buildKeys()
 	h.buildRepos()
 	h.buildKeyproof()
+	h.buildSubscriptions()
 	h.buildDevices()
+	h.buildAuthorizations()
 }
 
 func (h *House) buildKeys() {

@@ -58,7 +58,8 @@ func (s *Server) listenAll(ctx context.Context) (err error) {
 	if s.Password, err = s.firstAdministrator(ctx); err != nil {
 		return fmt.Errorf("make first administrator: %w", err)
 	}
-	s.metrics.registry.MustRegister(newQueue(s.Webhooks.Store, s.Now))
+	s.metrics.registry.MustRegister(newQueue(s.Webhooks.Store, s.Now), newLag(s.Subscriptions.Store))
+	s.metrics.gauge("gatehouse_event_streams", "Live streams of events that are open on this node.", s.Events.Open)
 	if err := s.findGit(); err != nil {
 		return fmt.Errorf("open repositories: %w", err)
 	}
@@ -120,6 +121,7 @@ func (s *Server) listenHTTP(ctx context.Context) error {
 		return err
 	}
 	s.http = api.NewServer(handler, s.Log)
+	s.http.RegisterOnShutdown(s.Events.Stop)
 	if s.Config.ServesTLS() {
 		if err := s.useTLS(); err != nil {
 			return err
@@ -234,11 +236,12 @@ func (s *Server) Run(ctx context.Context) error {
 // startLoops starts what nouns do by themselves. All nodes run all of them: work is claimed in the store.
 func (s *Server) startLoops(ctx context.Context, loops *sync.WaitGroup) {
 	for _, run := range []func(context.Context){
-		s.Webhooks.Run, s.Keyproof.Sweep, s.Tokens.Run, s.HTTPTokens.Run, s.Keys.Run, s.Keys.Sweep, s.Audit.Run, s.hear, spareCollector, s.maintainGit, s.Sessions.Sweep, s.Vault.Run,
+		s.Webhooks.Run, s.Subscriptions.Run, s.Keyproof.Sweep, s.Tokens.Run, s.HTTPTokens.Run, s.Keys.Run, s.Keys.Sweep, s.Audit.Run, s.hear, spareCollector, s.maintainGit, s.Sessions.Sweep, s.Vault.Run,
 		func(ctx context.Context) { s.Failures.Run(ctx, time.Minute) },
 		func(ctx context.Context) { s.Lockout.Run(ctx, time.Minute) },
 		func(ctx context.Context) { guard.SweepOnce(ctx, s.Once, s.Now, time.Minute) },
 		func(ctx context.Context) { s.Apps.Run(ctx, time.Minute) },
+		func(ctx context.Context) { s.Authorizations.Run(ctx, time.Minute) },
 		func(ctx context.Context) { s.Factors.Run(ctx, time.Minute) },
 		func(ctx context.Context) { s.Login.Recheck(ctx, s.Config.SSO.Recheck) },
 		func(ctx context.Context) { login.SweepFlows(ctx, s.Login.Flows, s.Now, time.Minute) },
