@@ -1,19 +1,380 @@
 package remote
 
-import "context"
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+)
+
+// node is what lives on this node.
+type node struct {
+	mu       sync.Mutex
+	live     map[string]*Live // by session id; those that are starting too
+	draining bool
+	debts    []debt
+	beaten   time.Time // when the store last took that this node lives
+	shaken   time.Time // when it last did not
+
+	made                    sync.Once
+	doomed, grants, watches chan struct{} // something may have changed
+}
+
+// debt is an end that could not be written yet.
+type debt struct {
+	session string
+	why     Reason
+	by      string
+}
+
+func (n *node) signals() *node {
+	n.made.Do(func() {
+		n.doomed, n.grants, n.watches = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1)
+	})
+	return n
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // it is on its way already
+	}
+}
+
+func (n *node) add(l *Live) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.draining {
+		return ErrDraining
+	}
+	if n.live == nil {
+		n.live = map[string]*Live{}
+	}
+	if n.live[l.x.ID] != nil {
+		return ErrNotWaiting
+	}
+	n.live[l.x.ID] = l
+	return nil
+}
+
+func (n *node) remove(l *Live) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.live, l.x.ID)
+}
+
+func (n *node) carried(id string) *Live {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.live[id]
+}
+
+func (n *node) all() []*Live {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all := make([]*Live, 0, len(n.live))
+	for _, l := range n.live {
+		all = append(all, l)
+	}
+	return all
+}
+
+func (n *node) owe(d debt) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.debts = append(n.debts, d)
+}
+
+// Living is how many sessions this node carries, and how many look on at them.
+func (s *Service) Living() (sessions, watchers int) {
+	for _, l := range s.node.all() {
+		sessions++
+		watchers += len(l.Watchers())
+	}
+	return sessions, watchers
+}
 
 // Run does what a node that carries sessions must until ctx ends: it says that it lives, ends sessions that must end, takes over those of nodes that are
 // gone, and writes what passes for those who look on.
-func (s *Service) Run(ctx context.Context) { <-ctx.Done() }
-
-// Drain ends all sessions of this node, and starts none any more. It returns when all are over and their recordings closed, or ctx is.
-func (s *Service) Drain(ctx context.Context) {}
+func (s *Service) Run(ctx context.Context) {
+	var loops sync.WaitGroup
+	loops.Go(func() { s.beats(ctx) })
+	loops.Go(func() { s.looks(ctx) })
+	loops.Go(func() { s.frames(ctx) })
+	loops.Wait()
+}
 
 // Heard is told by notice that a remote session changed, was ended or is asked to end.
-func (s *Service) Heard(id string) {}
+func (s *Service) Heard(id string) {
+	if s.node.carried(id) != nil {
+		signal(s.node.signals().doomed)
+	}
+}
 
 // HeardGrants is told by notice that somebody's grants, groups or account changed.
-func (s *Service) HeardGrants() {}
+func (s *Service) HeardGrants() {
+	n := s.node.signals()
+	signal(n.grants)
+	signal(n.doomed)
+}
 
 // HeardWatch is told by notice that somebody began to look on at a session, or stopped.
-func (s *Service) HeardWatch(id string) {}
+func (s *Service) HeardWatch(id string) {
+	if s.node.carried(id) != nil {
+		signal(s.node.signals().watches)
+	}
+}
+
+// Drain ends all sessions of this node, and starts none any more. It returns when all are over and their recordings closed, or ctx is.
+func (s *Service) Drain(ctx context.Context) {
+	s.node.mu.Lock()
+	s.node.draining = true
+	s.node.mu.Unlock()
+	all := s.node.all()
+	for _, l := range all {
+		l.tell(Notice{Text: "The gate is being stopped: this session ends now. Start it again in a moment.", EndsAt: s.Now()})
+		l.Close(Drained, "")
+	}
+	for _, l := range all {
+		select {
+		case <-l.gone:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// cutter is Recordings that other nodes can reach: it closes what a node that is gone has left.
+type cutter interface {
+	Cut(ctx context.Context, x Session) error
+}
+
+func (s *Service) beats(ctx context.Context) {
+	every := orDefault(s.Settings.Beat, 5*time.Second)
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		s.beat(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (s *Service) lostAfter() time.Duration { return orDefault(s.Settings.LostAfter, 20*time.Second) }
+
+// beat says that this node lives, and does what all nodes do now and then.
+func (s *Service) beat(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, s.lostAfter()/2)
+	defer cancel()
+	if err := s.beatOnce(ctx); err != nil {
+		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			s.failed("say that this node lives", err)
+		}
+		return
+	}
+	s.payDebts(ctx)
+	s.takeOver(ctx)
+	if err := s.Store.DropFrames(ctx, s.Now().Add(-frameLife)); err != nil {
+		s.failed("forget frames", err)
+	}
+}
+
+func (s *Service) beatOnce(ctx context.Context) error {
+	now := s.Now() // before the call: from then on others count
+	err := s.Store.Beat(ctx, s.Node, now)
+	s.node.mu.Lock()
+	defer s.node.mu.Unlock()
+	if err != nil {
+		s.node.shaken = s.Now()
+		return err
+	}
+	s.node.beaten = now
+	return nil
+}
+
+// beatFirst makes sure that others know this node before it carries anything.
+func (s *Service) beatFirst(ctx context.Context) error {
+	s.node.mu.Lock()
+	beaten := s.node.beaten
+	s.node.mu.Unlock()
+	if s.Now().Sub(beaten) < s.lostAfter()/2 {
+		return nil
+	}
+	return s.beatOnce(ctx)
+}
+
+// payDebts writes the ends that could not be written when they came.
+func (s *Service) payDebts(ctx context.Context) {
+	s.node.mu.Lock()
+	debts := s.node.debts
+	s.node.debts = nil
+	s.node.mu.Unlock()
+	for _, d := range debts {
+		if _, err := s.finish(ctx, d.session, d.why, d.by); err != nil && !errors.Is(err, ErrOver) && !errors.Is(err, ErrUnknown) {
+			s.failed("end session "+d.session, err)
+			s.node.owe(d)
+		}
+	}
+}
+
+// takeOver ends the sessions of nodes that are gone, and closes their recordings. After the store was away from this node it may have been from others too:
+// all get the time to be heard.
+func (s *Service) takeOver(ctx context.Context) {
+	now := s.Now()
+	s.node.mu.Lock()
+	shaken := s.node.shaken
+	s.node.mu.Unlock()
+	if !shaken.IsZero() && now.Sub(shaken) < s.lostAfter() {
+		return
+	}
+	lost, err := s.Store.Lost(ctx, now.Add(-s.lostAfter()), now, func(x Session) audit.Event { return s.lostEvent(x, now) })
+	if err != nil {
+		s.failed("take over from nodes that are gone", err)
+		return
+	}
+	for _, x := range lost {
+		if hook := s.Observe.Ended; hook != nil {
+			hook(x.Way, x.Protocol, NodeLost, now.Sub(x.Started))
+		}
+		if c, ok := s.Recordings.(cutter); !ok {
+			continue
+		} else if err := c.Cut(ctx, x); err != nil {
+			s.failed("close recording "+x.ID+" of a node that is gone", err)
+		}
+	}
+}
+
+// looks ends what must end. Notices make it quick; the looking makes it sure.
+func (s *Service) looks(ctx context.Context) {
+	n := s.node.signals()
+	every := orDefault(s.Settings.Look, time.Second)
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var asked time.Time // when grants were last looked at because of a notice
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			s.look(ctx, s.alive, s.endDoomed, s.endRevoked, s.seeWatchers)
+			for _, l := range s.node.all() {
+				s.carriedOf(l)
+			}
+		case <-n.doomed:
+			s.look(ctx, s.endDoomed)
+		case <-n.grants:
+			if now := s.Now(); now.Sub(asked) >= every/4 { // the next tick sees the rest of a flood of them
+				asked = now
+				s.look(ctx, s.endRevoked)
+			}
+		case <-n.watches:
+			s.look(ctx, s.seeWatchers)
+		}
+	}
+}
+
+// look runs some of what a node looks for, where there is anything to look for.
+func (s *Service) look(ctx context.Context, for_ ...func(context.Context, []*Live) error) {
+	all := s.node.all()
+	if len(all) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.patience())
+	defer cancel()
+	for _, f := range for_ {
+		if err := f(ctx, all); err != nil && !errors.Is(err, context.Canceled) {
+			s.failed("look after remote sessions", err)
+		}
+	}
+}
+
+// alive ends everything on a node that the others must take for gone: nobody could end its sessions, or look on, any more.
+func (s *Service) alive(_ context.Context, all []*Live) error {
+	s.node.mu.Lock()
+	beaten := s.node.beaten
+	s.node.mu.Unlock()
+	if s.Now().Sub(beaten) < s.lostAfter() {
+		return nil
+	}
+	for _, l := range all {
+		l.Close(NodeLost, "")
+	}
+	return nil
+}
+
+// endDoomed ends the sessions that somebody has asked to end, on whichever node, and those of users, devices and credentials that are gone.
+func (s *Service) endDoomed(ctx context.Context, _ []*Live) error {
+	doomed, err := s.Store.Doomed(ctx, s.Node)
+	if err != nil {
+		return err
+	}
+	for _, x := range doomed {
+		if l := s.node.carried(x.ID); l != nil {
+			l.Close(x.EndAsked, x.EndedBy)
+		} else if _, err := s.finish(ctx, x.ID, x.EndAsked, x.EndedBy); err != nil && !errors.Is(err, ErrOver) {
+			return err // it ended here, and that could not be written
+		}
+	}
+	return nil
+}
+
+// endRevoked ends the sessions whose grant is gone. It asks once for each user.
+func (s *Service) endRevoked(ctx context.Context, all []*Live) error {
+	slices.SortFunc(all, func(a, b *Live) int { return compareUsers(a, b) })
+	var held access.Held
+	user := ""
+	for _, l := range all {
+		x := l.Session()
+		if x.State != Active { // it is starting: activate looks
+			continue
+		}
+		if x.User.ID != user {
+			var err error
+			if held, err = s.Access.Held(ctx, x.User.ID); err != nil {
+				return err
+			}
+			user = x.User.ID
+		}
+		if held.Keeps(x.Grant, x.opening()) {
+			continue
+		}
+		why := Revoked
+		if until := x.Terms.Until(x.Started); !until.IsZero() && !s.Now().Before(until) {
+			why = Window
+		}
+		l.Close(why, "")
+	}
+	return nil
+}
+
+func compareUsers(a, b *Live) int {
+	x, y := a.Session().User.ID, b.Session().User.ID
+	switch {
+	case x < y:
+		return -1
+	case x > y:
+		return 1
+	}
+	return 0
+}
+
+// carriedOf tells the metrics what passed since it was last asked.
+func (s *Service) carriedOf(l *Live) {
+	hook := s.Observe.Carried
+	if hook == nil {
+		return
+	}
+	if n := l.toTarget.news(); n > 0 {
+		hook("to_target", n)
+	}
+	if n := l.toPerson.news(); n > 0 {
+		hook("from_target", n)
+	}
+}

@@ -1,0 +1,49 @@
+package remote
+
+import (
+	"context"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/device"
+	"github.com/gatehouse-project/gatehouse/internal/domain/vault"
+)
+
+// target is all that the relay needs: the host keys that are accepted for the port, and the credential, which is lent here and nowhere else.
+func (s *Service) target(ctx context.Context, x Session, d device.Device) (Target, error) {
+	keys, err := s.Devices.Accepted(ctx, x.Target, x.Port)
+	if err != nil {
+		return Target{}, err
+	}
+	by := access.Caller{Principal: x.User, Method: "remote_session", Address: x.Address, Door: string(x.Way)}
+	plain, c, err := s.Vault.Lend(ctx, x.Credential, by.Event(s.Now(), "", x.Resource(), audit.Done).With("session", x.ID))
+	if err != nil {
+		return Target{}, err
+	}
+	t := Target{
+		Host: x.Host, At: netip.AddrPortFrom(x.IP, uint16(x.Port)), Protocol: x.Protocol, //nolint:gosec // a port was checked where it came in
+		Username: c.Username, Domain: c.Domain, HostKeys: keys, Script: d.Script, Screen: x.Screen,
+	}
+	if c.Kind == vault.SSHKey {
+		t.Key = plain
+	} else {
+		t.Password = plain
+	}
+	return t, nil
+}
+
+// opening is what the session opens, as grants are asked for it.
+func (s Session) opening() access.Opening {
+	return access.Opening{Device: s.Device, Credential: s.Credential, Target: s.Target, Protocol: string(s.Protocol), Port: s.Port}
+}
+
+// lostEvent is the end of a session whose node is gone.
+func (s *Service) lostEvent(x Session, now time.Time) audit.Event {
+	e := access.SystemCaller(now).Event(now, eventEnded, x.Resource(), audit.Done).With("user", x.User.Name).With("username", x.Username).
+		With("number", strconv.FormatInt(x.Number, 10)).With("reason", string(NodeLost)).With("node", x.Node)
+	e.Object.Name = x.Host
+	return e
+}
