@@ -9,6 +9,9 @@ func (s *Server) heard(payload string) {
 	switch topic {
 	case "webhook":
 		s.Webhooks.Wake()
+	case "audit":
+		s.Subscriptions.Wake()
+		s.Events.Wake()
 	case "keyproof.gone":
 		s.Keyproof.Gone(id)
 	case "token":
@@ -51,4 +54,6 @@ func (s *Server) missed() {
 	s.Keys.ForgetAll()
 	s.Policies.Forget()
 	s.Webhooks.Wake()
+	s.Subscriptions.Wake()
+	s.Events.Wake()
 }

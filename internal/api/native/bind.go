@@ -17,7 +17,7 @@ const (
 	maxPath = 255 // bytes of one path parameter
 )
 
-// bind reads a request to a path into in, a pointer to a struct: fields tagged path and query from there, and the field Body, where there is one, from
+// bind reads a request to a path into in, a pointer to a struct: fields tagged path, query and header from there, and the field Body, where there is one, from
 // the body. What is tagged optional stays empty where the path lacks it. What nobody asks for is refused by name, and so is everything else that is wrong, at once. Reflection reads
 // the very tags that the document is made from, so the two cannot disagree.
 func bind(r *http.Request, path string, in any) error {
@@ -62,6 +62,9 @@ func bindFields(r *http.Request, path string, q *api.Params, v reflect.Value, as
 				return false
 			}
 			at.SetString(text)
+		}
+		if name := f.Tag.Get("header"); name != "" {
+			at.SetString(r.Header.Get(name))
 		}
 		if name := f.Tag.Get("query"); name != "" {
 			asked[name] = true

@@ -116,10 +116,14 @@ func (b describer) answer(o line) *huma.Response {
 	if o.status == http.StatusNoContent {
 		return &huma.Response{Description: "Done."}
 	}
-	return &huma.Response{Description: http.StatusText(o.status), Content: jsonContent("application/json", b.own.Schema(o.out, true, ""))}
+	kind := "application/json"
+	if o.stream {
+		kind = "text/event-stream"
+	}
+	return &huma.Response{Description: http.StatusText(o.status), Content: jsonContent(kind, b.own.Schema(o.out, true, ""))}
 }
 
-// params describes what a request type reads from path and query.
+// params describes what a request type reads from path, query and header.
 func (b describer) params(d *huma.Operation, t reflect.Type) {
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -127,8 +131,8 @@ func (b describer) params(d *huma.Operation, t reflect.Type) {
 			b.params(d, f.Type)
 			continue
 		}
-		for _, in := range []string{"path", "query"} {
-			if name := f.Tag.Get(in); name != "" && (in == "query" || inPath(d.Path, f)) {
+		for _, in := range []string{"path", "query", "header"} {
+			if name := f.Tag.Get(in); name != "" && (in != "path" || inPath(d.Path, f)) {
 				s := huma.SchemaFromField(b.own, f, "")
 				text := s.Description
 				s.Description = ""

@@ -38,6 +38,9 @@ type API struct {
 	Keyproof  *keyproof.Service
 	Webhooks  *webhook.Service
 
+	Subscriptions *webhook.Subscriptions
+	Events        *webhook.Stream
+
 	SSH func() (host string, port int) // where people reach the SSH door, which may listen later than this one
 
 	Cookies  api.Cookies
@@ -68,6 +71,7 @@ func (a *API) tags() []tag {
 		a.projects(),
 		a.repositories(),
 		a.keyProofs(),
+		a.subscriptions(),
 	}
 }
 
