@@ -63,7 +63,7 @@ type commands struct {
 	APIKey    apikeyCommands    `cmd:"" name:"apikey" group:"Manage" help:"Keys with which programs call the API."`
 
 	Access  accessCommands  `cmd:"" group:"Look" help:"Who may do what, and why."`
-	Webhook webhookCommands `cmd:"" group:"Look" help:"Deliveries of events: list, look into, send again."`
+	Webhook webhookCommands `cmd:"" group:"Look" help:"Webhooks of the installation; deliveries of events: list, look into, send again."`
 	Audit   auditCommands   `cmd:"" group:"Look" help:"What happened, and whether the record of it is whole."`
 	Version versionCommand  `cmd:"" group:"Look" help:"Print the version."`
 }

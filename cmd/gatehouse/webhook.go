@@ -15,6 +15,11 @@ import (
 )
 
 type webhookCommands struct {
+	Add    webhookAdd    `cmd:"" help:"Be told of events of the whole installation; prints the signing secret, this once."`
+	List   webhookList   `cmd:"" help:"List the webhooks of the installation."`
+	Remove webhookRemove `cmd:"" help:"Remove a webhook of the installation."`
+	Test   webhookTest   `cmd:"" help:"Send a webhook of the installation a test event."`
+
 	Deliveries webhookDeliveries `cmd:"" help:"List deliveries, newest first."`
 	Show       webhookShow       `cmd:"" help:"Show one delivery with every attempt and what was answered."`
 	Resend     webhookResend     `cmd:"" help:"Send ended deliveries once more, under the same invocation id."`
@@ -27,7 +32,7 @@ type webhookDeliveries struct {
 	Output
 	Project string `placeholder:"KEY" help:"Only of this project."`
 	Session string `placeholder:"ID" help:"Only of this session."`
-	Webhook string `placeholder:"ID" help:"Only of this webhook."`
+	Webhook string `placeholder:"ID" help:"Only of this webhook: its id, or the number of one of the installation."`
 	State   string `placeholder:"S" enum:",pending,delivered,failed" default:"" help:"Only in this state: pending, delivered or failed."`
 	Limit   int    `placeholder:"N" default:"50" help:"At most so many (${default})."`
 }
@@ -45,6 +50,13 @@ func (c *webhookDeliveries) Run(ctx context.Context, p *process) error {
 				return failed("list deliveries of project "+c.Project, err, seeProjects)
 			}
 			filter.Project = of.ID
+		}
+		if _, err := strconv.ParseInt(c.Webhook, 10, 64); err == nil {
+			x, err := h.Subscriptions.Find(ctx, by, c.Webhook)
+			if err != nil {
+				return failed("list deliveries of webhook "+c.Webhook, err, seeSubscriptions)
+			}
+			filter.Webhook, filter.Entity = x.ID, webhook.EventEntity
 		}
 		deliveries, err := h.Webhooks.List(ctx, by, filter)
 		if err != nil {
