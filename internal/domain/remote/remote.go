@@ -147,6 +147,9 @@ var (
 	ErrNotSignedIn  = fault.New(fault.Denied, "a link for oneself belongs to the session that asks for it; sign in and ask again")
 	ErrNoFactor     = fault.New(fault.Denied, "a second factor is required here, and the user has none; enrol one first")
 
+	ErrNoRequest   = fault.New(fault.NotFound, "request not found")
+	ErrDecided     = fault.New(fault.Conflict, "nobody waits for an answer to this request any more")
+	ErrOwnRequest  = fault.New(fault.Denied, "somebody else must answer your own request")
 	ErrNotWaiting  = fault.New(fault.Conflict, "the session is not waiting for that")
 	ErrOver        = fault.New(fault.Conflict, "the session is over")
 	ErrElsewhere   = fault.New(fault.Conflict, "another node carries the session")

@@ -3,12 +3,12 @@ package remote
 import (
 	"context"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 	"github.com/gatehouse-project/gatehouse/internal/domain/device"
+	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/vault"
 	"github.com/gatehouse-project/gatehouse/internal/page"
@@ -16,33 +16,40 @@ import (
 
 // Store keeps sessions, from the link on, and the requests for approval. The digests are SHA-256 of what was given out.
 type Store interface {
-	// Insert adds a session that is Issued or Waiting with the digests of its link, handle and cookie (nil: none), and records e, unless check, which is
-	// handed how many sessions the user has that are waiting or active, returns an error: all or nothing. Where pick is not empty the credential is the
-	// first of it that no living or issued session of the target uses; ErrNoneFree where there is none. Two callers never get the same one.
-	Insert(ctx context.Context, x Session, d Digests, pick []vault.Credential, check func(living int) error, e func(Session) audit.Event) (Session, error)
+	// Insert adds x, which is Issued or Waiting, with the digests of its link, handle and cookie (nil: none), and records the event, unless check, which
+	// is handed how many sessions the user has that wait, live, or have a link that is still good, returns an error: all or nothing. Where pick is not
+	// empty the session is the first of pick whose credential no such session uses on its device; ErrNoneFree where there is none. Two callers never get
+	// the same one.
+	Insert(ctx context.Context, x Session, pick []Session, d Digests, check func(living int) error, e func(Session) audit.Event) (Session, error)
+	// ByID and its like report ErrUnknown.
 	ByID(ctx context.Context, id string) (Session, error)
 	ByNumber(ctx context.Context, number int64) (Session, error)
 	ByCode(ctx context.Context, code string) (Session, error)
 	ByHandle(ctx context.Context, digest [32]byte) (Session, error)
 	ByLink(ctx context.Context, digest [32]byte) (Session, error)
 	ByCookie(ctx context.Context, id string, digest [32]byte) (Session, error)
-	// Change loads the session for update, hands it to decide and keeps what that returns, with another cookie where cookie is not nil, and the events;
-	// node, number and code are given by it when the state becomes Active. When the state becomes Ended, or EndAsked is set, all nodes are told.
+	// Change loads the session for update, hands it to decide and keeps what that returns, with another cookie where cookie is not nil, and the events,
+	// unless another was faster to change its state. The number is given by it when the state becomes Active. A request for approval that is pending when
+	// the session ends is expired by it. All nodes are told of a session that has ended, or has EndAsked. decide may run more than once.
 	Change(ctx context.Context, id string, cookie *[32]byte, decide func(Session) (Session, []audit.Event, error)) (Session, error)
 	// List returns sessions that have started, newest first: of those that which wants.
 	List(ctx context.Context, which Which, w page.Window) (page.Page[Session], error)
 	// Overdue returns up to limit sessions that are Issued or Waiting and whose Expires is over.
 	Overdue(ctx context.Context, now time.Time, limit int) ([]Session, error)
-	// Purge forgets links that were expired or cancelled before, up to limit.
+	// Purge forgets sessions that were over before without having started, and the digests of those that started, up to limit of each.
 	Purge(ctx context.Context, before time.Time, limit int) (int, error)
 
-	// InsertRequest adds a request, gives it the next number and records e; one request a session. Requests lists them, newest first.
-	InsertRequest(ctx context.Context, r Request, e audit.Event) (Request, error)
+	// SteppedUp is when a user last stepped up in a session that had one of the cookies; zero is never.
+	SteppedUp(ctx context.Context, user string, cookies [][32]byte) (time.Time, error)
+
+	// InsertRequest adds a request, gives it the next number, lets its session wait for as long as the request, and records e; one request a session:
+	// where there is one already it is returned. Requests lists them, newest first.
+	InsertRequest(ctx context.Context, r Request, e func(Request) audit.Event) (Request, error)
 	RequestOf(ctx context.Context, session string) (Request, error)
 	RequestByNumber(ctx context.Context, number int64) (Request, error)
-	Requests(ctx context.Context, state RequestState, devices []string, all bool, w page.Window) (page.Page[Request], error)
-	// ChangeRequest loads the request, hands it to decide, keeps what that returns and e, and tells all nodes of its session.
-	ChangeRequest(ctx context.Context, id string, decide func(Request) (Request, error), e audit.Event) (Request, error)
+	Requests(ctx context.Context, which WhichRequests, w page.Window) (page.Page[Request], error)
+	// ChangeRequest loads the request and its session, hands them to decide, keeps what that returns of both and the events, and tells all nodes.
+	ChangeRequest(ctx context.Context, id string, decide func(Request, Session) (Request, Session, []audit.Event, error)) (Request, error)
 
 	// AddTicket keeps a one-time ticket; UseTicket takes it, once, and reports ErrUnknown where there is none of that purpose that has not expired.
 	AddTicket(ctx context.Context, t Ticket) error
@@ -72,14 +79,30 @@ type LiveStore interface {
 // Digests are SHA-256 of what a session was given out with; nil is nothing.
 type Digests struct{ Link, Handle, Cookie *[32]byte }
 
-// Which says which sessions a listing holds. Zero fields say nothing.
+// Which says which sessions a listing holds. Zero fields say nothing, but those that say who may see what.
 type Which struct {
-	Active                     bool
-	User                       string   // id
-	Device                     string   // id of the target
+	Active bool
+	User   string // id
+	Device string // id of the target
+
+	Seen // what the caller may see; List of the Service fills it in
+}
+
+// Seen says which sessions somebody may see: by target and by credential, both (Both) or one of them, and their own.
+type Seen struct {
 	Devices                    []string // ids of targets; AllDevices: whichever
 	Credentials                []string // ids; AllCredentials: whichever
 	AllDevices, AllCredentials bool
+	Both                       bool
+	Own                        string // id of the user whose own count too
+}
+
+// WhichRequests says which requests a listing holds.
+type WhichRequests struct {
+	State RequestState // "" is every
+
+	Seen      Seen             // what the caller may see; Requests of the Service fills it in
+	Approvers []access.Subject // and those that name one of these as who decides
 }
 
 // Ticket opens one socket, once.
@@ -128,6 +151,7 @@ type Request struct {
 	Credential string // id
 	Reason     string
 	Reference  string
+	Approvers  []access.Subject // who decides; none: whoever has the right to
 	State      RequestState
 	Created    time.Time
 	Expires    time.Time
@@ -140,6 +164,7 @@ type Request struct {
 type Settings struct {
 	LinkLife          time.Duration   // 30 s
 	Grace             time.Duration   // how long a step-up counts in the same browser; 5 min
+	TicketLife        time.Duration   // 30 s
 	Wait              time.Duration   // how long a waiting session may wait, but for approval; 10 min
 	Idle              time.Duration   // 30 min
 	Absolute          time.Duration   // 12 h
@@ -155,6 +180,10 @@ type Settings struct {
 	Look              time.Duration   // how often a node looks for sessions to end; 1 s
 	Sweep             time.Duration   // 5 s
 	DialTimeout       time.Duration   // 15 s
+	IdleNotice        time.Duration   // before the end of a session where nobody types; 1 min
+	Frame             time.Duration   // how often what passes is written for who looks on; 200 ms
+	WatchLife         time.Duration   // how long a watch lasts that nobody prolongs; 30 s
+	Channels          int             // open at a time in one session; 32
 }
 
 // Users finds people: identity.Service as this room sees it.
@@ -189,10 +218,13 @@ type Service struct {
 	Dialers    map[device.Protocol]Dialer
 	Recordings Recordings
 	NewFileTap func(note func(Note) error) FileTap
-	// StepUp proves a second factor of a user; it reports an Unauthenticated fault for a wrong one, and Denied where the user has none.
-	StepUp func(ctx context.Context, by access.Caller, answer Answer) error
-	// HasFactor reports whether a user has a second factor that StepUp takes.
+	// Prove proves a second factor of by, a user; it reports an Unauthenticated fault for a wrong one, Denied where the user has none, and Limited.
+	Prove func(ctx context.Context, by access.Caller, answer Answer) error
+	// HasFactor reports whether a user has a second factor that Prove takes.
 	HasFactor func(ctx context.Context, user string) (bool, error)
+
+	// Refusals, where set, counts refused links by address.
+	Refusals *guard.Failures
 
 	Settings Settings
 	Node     string // names this process
@@ -201,8 +233,7 @@ type Service struct {
 	OnError  func(doing string, err error)
 	Observe  Hooks
 
-	mu   sync.Mutex
-	live map[string]*Live // by session id
+	node node // what lives here
 }
 
 // Answer is what proves a second factor: a TOTP or recovery code.
@@ -213,8 +244,9 @@ type Answer struct {
 
 // Hooks hear what happens, for metrics. Each may be nil.
 type Hooks struct {
-	Started func(way Way, protocol device.Protocol)
-	Ended   func(way Way, protocol device.Protocol, why Reason, took time.Duration)
-	Refused func(why string)
-	Carried func(direction string, bytes int)
+	Started    func(way Way, protocol device.Protocol)
+	Ended      func(way Way, protocol device.Protocol, why Reason, took time.Duration)
+	Refused    func(why string)
+	Carried    func(direction string, bytes int) // "to_target" or "from_target"; some time after they passed
+	Unrecorded func()                            // a session goes on although it is not recorded
 }
