@@ -48,7 +48,10 @@ func read(r *http.Request) (*fields, error) {
 func parse(declared string, raw []byte) (*fields, error) {
 	f := &fields{texts: map[string]string{}, nested: map[string]json.RawMessage{}}
 	kind, params, err := mime.ParseMediaType(declared)
-	if err != nil && declared != "" {
+	if declared == "" {
+		err = nil
+	}
+	if err != nil {
 		return nil, errMalformed
 	}
 	blank := bytes.TrimSpace(raw)
