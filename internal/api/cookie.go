@@ -16,6 +16,7 @@ import (
 const (
 	sessionCookie  = "gatehouse"
 	preLoginCookie = "gatehouse-login" // names a sign-in that is under way and opens nothing (rule F11)
+	remoteCookie   = "gh_ws"           // holds the tokens of remote sessions, each good for one; no sign-in
 	hostPrefix     = "__Host-"
 )
 
@@ -49,6 +50,37 @@ func (c Cookies) ReadPreLogin(r *http.Request) (secret.String, bool) {
 // SetPreLogin ties the browser to the sign-in that it begins, or unties it with an empty value.
 func (c Cookies) SetPreLogin(w http.ResponseWriter, value secret.String) {
 	c.set(w, preLoginCookie, value)
+}
+
+// RemoteCookie is what a browser holds of one remote session: a token that is good for its pages and nothing else.
+type RemoteCookie struct {
+	Session string // id
+	Token   secret.String
+}
+
+// ReadRemote returns what the browser holds of remote sessions. A browser has several open at a time and one cookie, so it lists them:
+// "id.token~id.token". What is malformed is left out.
+func (c Cookies) ReadRemote(r *http.Request) []RemoteCookie {
+	value, ok := c.read(r, remoteCookie)
+	if !ok {
+		return nil
+	}
+	var all []RemoteCookie
+	for one := range strings.SplitSeq(value.Reveal(), "~") {
+		if id, token, ok := strings.Cut(one, "."); ok && id != "" && token != "" {
+			all = append(all, RemoteCookie{id, secret.New(token)})
+		}
+	}
+	return all
+}
+
+// SetRemote gives the browser what it holds of remote sessions.
+func (c Cookies) SetRemote(w http.ResponseWriter, all []RemoteCookie) {
+	held := make([]string, len(all))
+	for i, one := range all {
+		held[i] = one.Session + "." + one.Token.Reveal()
+	}
+	c.set(w, remoteCookie, secret.New(strings.Join(held, "~")))
 }
 
 // Name is what the session's cookie is called.
