@@ -93,6 +93,7 @@ type Tail struct {
 	types    Patterns
 	position int64
 	look     *time.Ticker
+	closed   bool
 }
 
 // Live is one event as a follower gets it.
@@ -144,8 +145,12 @@ func (s *Stream) enter(by access.Caller) bool {
 	return true
 }
 
-// Close ends the follower.
+// Close ends the follower. A second call does nothing.
 func (t *Tail) Close() {
+	if t.closed {
+		return
+	}
+	t.closed = true
 	t.look.Stop()
 	s, who := t.stream, access.Subject{Kind: t.by.Kind, ID: t.by.ID}
 	s.mu.Lock()
