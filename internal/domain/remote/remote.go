@@ -87,7 +87,7 @@ type Session struct {
 
 	Bound   netip.Addr // the address that may redeem, where one was named
 	Address netip.Addr // the address that did
-	Request string     // id of the request that made it
+	Request string     // id of the request for approval, where one was made
 
 	Grant     int64 // number of the grant that governs
 	Terms     access.Terms

@@ -36,7 +36,8 @@ type Store interface {
 	List(ctx context.Context, which Which, w page.Window) (page.Page[Session], error)
 	// Overdue returns up to limit sessions that are Issued or Waiting and whose Expires is over.
 	Overdue(ctx context.Context, now time.Time, limit int) ([]Session, error)
-	// Purge forgets sessions that were over before without having started, and the digests of those that started, up to limit of each.
+	// Purge forgets links that were over before without a session having started, the digests of those that were used, and old tickets: up to limit of
+	// each. It returns how many of the first two there were.
 	Purge(ctx context.Context, before time.Time, limit int) (int, error)
 
 	// SteppedUp is when a user last stepped up in a session that had one of the cookies; zero is never.

@@ -188,6 +188,7 @@ CREATE INDEX remote_sessions_node ON remote_sessions (node, state);
 CREATE INDEX remote_sessions_user ON remote_sessions (user_id, state);
 CREATE INDEX remote_sessions_credential ON remote_sessions (credential, state);
 CREATE INDEX remote_sessions_device ON remote_sessions (target, state);
+CREATE INDEX remote_sessions_spent ON remote_sessions (ended) WHERE ended IS NOT NULL AND (sr IS NOT NULL OR handle IS NOT NULL OR cookie IS NOT NULL);
 
 -- Requests of people whose grant asks for approval.
 CREATE TABLE remote_requests (
@@ -210,6 +211,15 @@ CREATE TABLE remote_requests (
 CREATE UNIQUE INDEX remote_requests_number_key ON remote_requests (number);
 CREATE UNIQUE INDEX remote_requests_session_key ON remote_requests (session);
 CREATE INDEX remote_requests_state ON remote_requests (state, expires);
+
+-- Who answers a request, where its grant names somebody.
+CREATE TABLE remote_request_approvers (
+  request      TEXT NOT NULL REFERENCES remote_requests (id) ON DELETE CASCADE,
+  subject_kind TEXT NOT NULL,
+  subject_id   TEXT NOT NULL,
+  PRIMARY KEY (request, subject_kind, subject_id)
+);
+CREATE INDEX remote_request_approvers_subject ON remote_request_approvers (subject_kind, subject_id);
 
 -- One-time tickets for the sockets of a session's page, and for looking on. subject is the cookie's or the caller's.
 CREATE TABLE remote_tickets (
