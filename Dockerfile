@@ -1,11 +1,20 @@
 # syntax=docker/dockerfile:1
 # The image holds one static binary and the certificates it needs to call webhooks: no shell, no package manager.
 
+FROM node:22-bookworm-slim AS console
+WORKDIR /src/console
+COPY console/package.json console/package-lock.json console/.npmrc ./
+RUN npm ci --no-audit --no-fund
+COPY console ./
+COPY internal/console/dist ../internal/console/dist
+RUN npm run build
+
 FROM golang:1.26 AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
+COPY --from=console /src/internal/console/dist internal/console/dist
 ARG VERSION=unknown
 RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=${VERSION}" -o /out/gatehouse ./cmd/gatehouse
 # An empty folder that belongs to the user of the image: a fresh volume takes its owner from here.

@@ -11,7 +11,7 @@ LINT  := $(TOOLS)/golangci-lint
 RACE_ROOMS := /internal/(domain|store|sshd|git)(/|$$)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build lint fmt fuzz bench nightly golden map docker peers clean
+.PHONY: help demo test build lint fmt fuzz bench nightly golden map docker console peers clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,15 +19,16 @@ help: ## list the targets
 demo: build ## prove a key in two minutes: build, start on throwaway data, show what happens
 	@bin/gatehouse demo
 
-test: peers ## run every test; installs the peers that it needs when run as root
+test: peers console ## run every test; installs the peers that it needs when run as root
 	@scripts/run-tests '$(RACE_ROOMS)'
 
-build: ## build bin/gatehouse, static and stripped
+build: console ## build bin/gatehouse, static and stripped
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/gatehouse ./cmd/gatehouse
 
 lint: $(LINT) ## run the linters and check the formatting
 	$(GO) vet ./...
 	$(LINT) run ./...
+	@scripts/build-console lint
 
 fmt: $(LINT) ## format all Go files
 	$(LINT) fmt ./...
@@ -38,7 +39,7 @@ fuzz: ## run every fuzz target for FUZZTIME each (default 30s)
 bench: ## measure against the peers; writes the table that bench/RESULTS.md quotes
 	$(GO) run ./bench
 
-nightly: peers ## the long runs: fuzzing for 10 minutes a target, the tests repeated, the benchmarks
+nightly: peers console ## the long runs: fuzzing for 10 minutes a target, the tests repeated, the benchmarks
 	GATEHOUSE_NIGHTLY=1 $(GO) test -count=3 -timeout 60m ./...
 	@scripts/fuzz 10m
 	$(MAKE) bench
@@ -53,11 +54,15 @@ map: ## print the architecture: each package and its sentence
 docker: ## build the container image gatehouse:VERSION
 	docker build --build-arg VERSION=$(VERSION) -t gatehouse:$(VERSION) .
 
+console: ## build the scripts of the pages that need them, with npm; build, demo and test do it where they are missing or old
+	@scripts/build-console
+
 peers: ## install the programs that the tests talk to, or name what is missing
 	@scripts/install-peers
 
 clean: ## remove what the other targets built
-	rm -rf bin .cache
+	rm -rf bin .cache console/node_modules
+	find internal/console/dist -type f ! -name index.html -delete
 
 # The linters have a module of their own: their dependencies must not take part in choosing ours.
 $(LINT): tools/go.mod tools/go.sum
