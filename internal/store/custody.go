@@ -37,7 +37,7 @@ func (s Credentials) Take(
 		if plain, err = s.open(ctx, tx, c.ID); err != nil {
 			return err
 		}
-		c.NeedsRotation = true
+		c.NeedsRotation, c.LastUsed = true, held.Taken
 		if err := take(ctx, tx, held); err != nil {
 			return err
 		}

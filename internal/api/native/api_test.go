@@ -161,6 +161,7 @@ var mustBeFresh = []string{
 	"PUT /api/v1/groups/{group}/members/{user}", "PUT /api/v1/accounts/{account}/members/{user}",
 	"PUT /api/v1/groups/{group}/roles/{role}", "DELETE /api/v1/groups/{group}/roles/{role}",
 	"POST /api/v1/tokens", "PATCH /api/v1/tokens/{token}", "POST /api/v1/ssh-keys", "POST /api/v1/ssh-keys/import",
+	"POST /api/v1/devices/{device}/host-keys", "POST /api/v1/credentials/{credential}/check-out",
 }
 
 // Rule F14: a stale session is refused on each operation that makes or changes a credential of a person, before its body is looked at, and on no other; the one
@@ -189,7 +190,7 @@ func TestStale_sessions_change_no_credential(t *testing.T) {
 func TestPaths_about_credentials_are_marked(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	words := regexp.MustCompile(`password|factor|device|codes|links|providers|/v1/tokens|ssh-keys`)
+	words := regexp.MustCompile(`password|factor|users/.*/device|codes|links|providers|/v1/tokens|ssh-keys|check-out|host-keys$`)
 	for _, l := range h.api.Lines() {
 		own := l.Path == "/api/v1/session/password" || strings.HasSuffix(l.Path, "/test") || strings.HasSuffix(l.Path, "/prove") // that asks for the key itself
 		if ends := l.Method == "DELETE" || strings.HasSuffix(l.Path, "/disable") || l.Public; ends && regexp.MustCompile(`tokens|ssh-keys`).MatchString(l.Path) {
@@ -213,14 +214,15 @@ func TestStrangers_to_everything(t *testing.T) {
 		"GET /api/v1/session", "PUT /api/v1/session/account", "POST /api/v1/session/elevate", "PUT /api/v1/session/password", "GET /api/v1/sessions", "DELETE /api/v1/sessions",
 		"GET /api/v1/sign-ins", "GET /api/v1/factors", "POST /api/v1/factors/recovery-codes", "GET /api/v1/access/explain", "GET /api/v1/accounts",
 		"GET /api/v1/tokens", "GET /api/v1/tokens/expiring", "POST /api/v1/tokens", "POST /api/v1/tokens/leaked", "GET /api/v1/ssh-keys", "POST /api/v1/ssh-keys",
-		"POST /api/v1/ssh-keys/import", "GET /api/v1/projects",
+		"POST /api/v1/ssh-keys/import", "GET /api/v1/projects", "GET /api/v1/devices", "GET /api/v1/credentials",
 	}
 	bodies := map[string]string{
 		"POST /api/v1/accounts": `{"name":"x"}`, "PUT /api/v1/accounts/{account}/members/{user}": `{"role":"member"}`, "POST /api/v1/accounts/{account}/groups": `{"name":"x"}`,
 		"POST /api/v1/users": `{"name":"x","email":"x@example.test"}`, "PUT /api/v1/users/{user}/password": `{"password":"another horse entirely"}`,
 		"POST /api/v1/users/{user}/devices": `{"name":"x","key_handle":"eA==","public_key":"eA==","app_id":"x"}`, "POST /api/v1/users/{user}/links": `{"provider_id":"x","subject":"x"}`,
 		"POST /api/v1/accounts/{account}/applications": `{"name":"x"}`, "PATCH /api/v1/factors/devices/{device}": `{"name":"x"}`,
-		"POST /api/v1/projects": `{"key":"X"}`, "POST /api/v1/projects/{project}/repos": `{"name":"x"}`,
+		"POST /api/v1/devices": `{"host":"x","ip":"10.0.0.1"}`, "POST /api/v1/device-domains": `{"domain":"x"}`, "POST /api/v1/credentials": `{"device":"x","username":"x"}`,
+		"POST /api/v1/devices/{device}/host-keys/scan": `{}`, "POST /api/v1/projects": `{"key":"X"}`, "POST /api/v1/projects/{project}/repos": `{"name":"x"}`,
 		"POST /api/v1/providers": `{"kind":"oidc","name":"x","settings":{"oidc":{"issuer":"https://x.example","client_id":"x"}}}`,
 	}
 	for _, l := range h.api.Lines() {
@@ -233,6 +235,7 @@ func TestStrangers_to_everything(t *testing.T) {
 			{"/permissions/", `{"permission":"read"}`},
 			{"/access-keys", `{"permission":"read"}`},
 			{"/tokens", `{}`},
+			{"/host-keys", `{"key":"x"}`},
 		} {
 			if body == "" && strings.Contains(l.Path, part.in) {
 				body = part.text

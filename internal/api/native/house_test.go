@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/api/native"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/device"
 	"github.com/gatehouse-project/gatehouse/internal/domain/factor"
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
@@ -30,6 +31,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
 	"github.com/gatehouse-project/gatehouse/internal/domain/token"
+	"github.com/gatehouse-project/gatehouse/internal/domain/vault"
 	"github.com/gatehouse-project/gatehouse/internal/domain/webhook"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 	"github.com/gatehouse-project/gatehouse/internal/store"
@@ -163,7 +165,13 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 		}
 		return on, nil
 	}
+	devices := &device.Service{
+		Store: store.Devices{DB: db}, Access: rights, Now: now, NewID: newID, Allowed: func(a netip.Addr) bool { return !a.IsLoopback() }, Scanner: hostKeys(),
+	}
 	h.api = &native.API{
+		Devices: devices, Vault: &vault.Service{
+			Store: store.Credentials{DB: db, Sealer: sealer}, Access: rights, Devices: devices, Now: now, NewID: newID, Held: time.Hour, FreshFor: 10 * time.Minute,
+		},
 		Repos: &repo.Service{Store: store.Repos{DB: db}, Access: rights, Projects: projects, Disk: disk{}, Now: now, NewID: newID}, Tokens: tokens, Keys: keys,
 		SSH:   func() (string, int) { return "gate.example.test", 2222 },
 		Login: signIn, Sessions: sessions, Access: rights, Users: users, Accounts: accounts, Groups: groups,

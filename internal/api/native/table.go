@@ -5,6 +5,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/api"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/device"
 	"github.com/gatehouse-project/gatehouse/internal/domain/identity"
 	"github.com/gatehouse-project/gatehouse/internal/domain/keyproof"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
@@ -14,6 +15,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
 	"github.com/gatehouse-project/gatehouse/internal/domain/token"
+	"github.com/gatehouse-project/gatehouse/internal/domain/vault"
 	"github.com/gatehouse-project/gatehouse/internal/domain/webhook"
 )
 
@@ -37,6 +39,8 @@ type API struct {
 	Keys      *sshkey.Service
 	Keyproof  *keyproof.Service
 	Webhooks  *webhook.Service
+	Devices   *device.Service
+	Vault     *vault.Service
 
 	Subscriptions *webhook.Subscriptions
 	Events        *webhook.Stream
@@ -71,6 +75,8 @@ func (a *API) tags() []tag {
 		a.projects(),
 		a.repositories(),
 		a.keyProofs(),
+		a.devices(),
+		a.credentials(),
 		a.subscriptions(),
 	}
 }

@@ -297,6 +297,22 @@ func (s *Service) OfDevice(ctx context.Context, device string) ([]Credential, er
 	return s.Store.OfDevice(ctx, device)
 }
 
+// On lists those credentials of a device that the caller may see, by number.
+func (s *Service) On(ctx context.Context, by access.Caller, id string) ([]Credential, error) {
+	all, err := s.Store.OfDevice(ctx, id)
+	var seen []Credential
+	for _, c := range all {
+		_, err := s.visible(ctx, by)(c, nil)
+		switch {
+		case err == nil:
+			seen = append(seen, c)
+		case !errors.Is(err, ErrUnknown):
+			return nil, err
+		}
+	}
+	return seen, err
+}
+
 // List returns the credentials that the caller may see, by number.
 func (s *Service) List(ctx context.Context, by access.Caller, w page.Window) (page.Page[Credential], error) {
 	all, ids, err := s.Access.Reach(ctx, by, access.CredentialRead, access.CredentialKind)
