@@ -4,15 +4,16 @@ import "github.com/gatehouse-project/gatehouse/internal/domain/remote"
 
 // Channel is one line of the coverage statement: what became of one channel of the session.
 type Channel struct {
-	Name   string `json:"channel"`
-	Kind   string `json:"kind"` // terminal, exec, file, forward, or what was refused
-	Is     string `json:"is"`   // recorded, refused, not recorded
-	To     string `json:"to,omitempty"`
-	Times  int64  `json:"times,omitempty"`  // files, forwards or refusals that the line stands for
-	Bytes  int64  `json:"bytes"`            // from the target; of files, those uploaded too
-	Sent   int64  `json:"sent,omitempty"`   // to the target
-	SHA256 string `json:"sha256,omitempty"` // of Bytes, where the line stands for one file or forward; the track of events has the others
-	Text   string `json:"text,omitempty"`
+	Name    string `json:"channel"`
+	Kind    string `json:"kind"` // terminal, exec, file, forward, or what was refused
+	Is      string `json:"is"`   // recorded, refused, not recorded
+	To      string `json:"to,omitempty"`
+	Times   int64  `json:"times,omitempty"`  // files, forwards or refusals that the line stands for
+	Bytes   int64  `json:"bytes"`            // from the target; of files, those uploaded too
+	Sent    int64  `json:"sent,omitempty"`   // to the target
+	SHA256  string `json:"sha256,omitempty"` // of Bytes, where the line stands for one file or forward; the track of events has the others
+	SentSum string `json:"sent_sha256,omitempty"`
+	Text    string `json:"text,omitempty"`
 }
 
 // What became of a channel.
@@ -43,6 +44,8 @@ func (c *coverage) note(n remote.Note) {
 	switch n.Kind {
 	case "refused":
 		c.add(n, Channel{Name: n.Channel, Kind: firstOf(n.Way, "channel"), Is: refused, To: n.Name, Text: n.Text})
+	case "unrecorded":
+		c.add(n, Channel{Name: n.Channel, Kind: n.Kind, Is: notRecorded, Text: n.Text})
 	case "file", "forward":
 		c.add(n, Channel{Name: n.Channel, Kind: n.Kind, Is: notRecorded, Text: "counted and hashed"})
 	}
@@ -69,10 +72,10 @@ func (c *coverage) add(n remote.Note, first Channel) {
 	line.Bytes += n.Bytes
 	line.Sent += n.Sent
 	if first.Is == notRecorded {
-		line.To, line.SHA256 = boundedTo(n.Name, maxLabel), boundedTo(n.SHA256, maxLabel)
+		line.To, line.SHA256, line.SentSum = boundedTo(n.Name, maxLabel), boundedTo(n.SHA256, maxLabel), boundedTo(n.SentSum, maxLabel)
 	}
 	if line.Times > 1 {
-		line.To, line.SHA256 = "", ""
+		line.To, line.SHA256, line.SentSum = "", "", ""
 	}
 }
 

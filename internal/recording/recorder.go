@@ -158,7 +158,7 @@ func (r *recorder) add(t *track) error {
 // Note implements remote.Recorder.
 func (r *recorder) Note(n remote.Note) error {
 	n.At = n.At.UTC().Truncate(time.Microsecond)
-	for _, text := range []*string{&n.Channel, &n.Kind, &n.Text, &n.Name, &n.SHA256, &n.Way} {
+	for _, text := range []*string{&n.Channel, &n.Kind, &n.Text, &n.Name, &n.SHA256, &n.SentSum, &n.Way} {
 		*text = bounded(*text)
 	}
 	line, err := json.Marshal(n)

@@ -204,6 +204,7 @@ func readEnd(path, session string) (m Manifest, ok bool) {
 func readAbout(path string, known remote.Recording) Subject {
 	var about Subject
 	if text, err := os.ReadFile(path); err == nil && json.Unmarshal(text, &about) == nil && about.Recording == known.Session {
+		about.Number, about.Code = known.Number, known.Code // given after it was written
 		return about
 	}
 	return Subject{

@@ -1,0 +1,384 @@
+package recording
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/gatehouse-project/gatehouse/internal/domain/remote"
+)
+
+func TestRecording(t *testing.T) {
+	t.Parallel()
+	h, s := newHouse(t), newSession()
+	r, terminal := begin(t, h, s)
+	must(t, terminal.Output([]byte("Grüße \x1b[1mWelt\x1b[0m\r\n")))
+	must(t, terminal.Input([]byte("secret\r")))
+	must(t, terminal.Resize(remote.Size{Cols: 120, Rows: 40}))
+	must(t, terminal.Mark("15 minutes left"))
+	must(t, r.Note(remote.Note{At: time.Now(), Channel: "forward", Kind: "forward", Name: "10.0.0.1:80", Bytes: 10, Sent: 5, SHA256: "aa"}))
+	must(t, r.Note(remote.Note{At: time.Now(), Channel: "exec", Kind: "refused", Way: "exec", Text: "the grant does not give it"}))
+	must(t, terminal.Close(remote.Exit{Status: 3}))
+	must(t, r.End(t.Context(), s))
+
+	report := h.whole(t, s)
+	if report.Segments != 2 || report.Recording != s.ID || report.Cut != "" {
+		t.Errorf("%+v", report)
+	}
+	cast, err := os.ReadFile(filepath.Join(h.dir, s.ID, "terminal.000001.cast"))
+	must(t, err)
+	lines := strings.Split(string(cast), "\n")
+	if !strings.HasPrefix(lines[0], `{"version":3,"term":{"cols":100,"rows":30,"type":"xterm-256color"},"timestamp":`) {
+		t.Errorf("header: %s", lines[0])
+	}
+	for i, want := range []string{`, "o", "Grüße \u001b[1mWelt\u001b[0m\r\n"]`, `, "r", "120x40"]`, `, "m", "15 minutes left"]`, `, "x", "3"]`} {
+		if got := lines[2+i]; !strings.HasSuffix(got, want) || !strings.HasPrefix(got, "[0.") {
+			t.Errorf("line %d is %s, want ...%s", 3+i, got, want)
+		}
+	}
+	// Without recording.keystrokes nothing remains of what was typed but its count.
+	for _, name := range []string{"terminal.000001.cast", "events.000001.jsonl", "manifest.json"} {
+		body, err := os.ReadFile(filepath.Join(h.dir, s.ID, name))
+		must(t, err)
+		sum := sha256.Sum256([]byte("secret\r"))
+		if bytes.Contains(body, []byte("secret")) || bytes.Contains(body, []byte(hex.EncodeToString(sum[:]))) {
+			t.Errorf("%s tells what was typed", name)
+		}
+	}
+	want := []Channel{
+		{Name: "terminal", Kind: "terminal", Is: recorded, Bytes: 22, Sent: 7, Text: "what was typed is counted, not recorded"},
+		{Name: "forward", Kind: "forward", Is: notRecorded, To: "10.0.0.1:80", Times: 1, Bytes: 10, Sent: 5, SHA256: "aa", Text: "counted and hashed"},
+		{Name: "exec", Kind: "exec", Is: refused, Times: 1, Text: "the grant does not give it"},
+	}
+	if len(report.Coverage) != len(want) {
+		t.Fatalf("coverage %+v", report.Coverage)
+	}
+	want[0].SHA256 = report.Coverage[0].SHA256
+	for i := range want {
+		if report.Coverage[i] != want[i] {
+			t.Errorf("coverage %+v, want %+v", report.Coverage[i], want[i])
+		}
+	}
+	if entries, _ := os.ReadDir(h.Spool); len(entries) != 0 {
+		t.Errorf("the spool still holds %v", entries)
+	}
+	if said := h.errors(); len(said) != 0 || h.Living() != 0 {
+		t.Errorf("errors %q, living %d", said, h.Living())
+	}
+}
+
+func TestRecording_refuses(t *testing.T) {
+	t.Parallel()
+	h, s := newHouse(t), newSession()
+	r, _ := begin(t, h, s)
+	if _, err := h.Begin(t.Context(), s); err == nil {
+		t.Error("a session was recorded twice")
+	}
+	for _, name := range []string{"", "events", "terminal", "../x", "a/b", "ü", "a.b", strings.Repeat("a", 65)} {
+		if _, err := r.Track(terminalTrack(name)); err == nil {
+			t.Errorf("a track was named %q", name)
+		}
+	}
+	for _, id := range []string{"", "..", "../../etc", "01930000-0000-7000-8000-00000000000G"} {
+		if _, err := h.Begin(t.Context(), remote.Session{ID: id}); err == nil {
+			t.Errorf("session %q was recorded", id)
+		}
+	}
+	must(t, r.End(t.Context(), s))
+	if err := r.Note(remote.Note{}); err == nil {
+		t.Error("a note was taken after the end")
+	}
+	if _, err := r.Track(terminalTrack("late")); err == nil {
+		t.Error("a track began after the end")
+	}
+	h.store.down = os.ErrClosed
+	if _, err := h.Begin(t.Context(), newSession()); err == nil {
+		t.Error("a session was recorded that the database does not know of")
+	}
+	if h.Living() != 0 {
+		t.Error("what did not begin lives")
+	}
+}
+
+// Rule S15: what is recorded is what was carried, byte for byte, however it was cut.
+func TestRecording_holds_every_byte_that_passed(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, func(a *Archive) { a.Settings.SegmentBytes, a.Settings.Keystrokes = 5000, true })
+	rapid.Check(t, func(rt *rapid.T) {
+		s := newSession()
+		r, terminal := begin(t, h, s)
+		piece := rapid.OneOf(
+			rapid.SliceOfN(rapid.Byte(), 0, 300),
+			rapid.Map(rapid.StringN(0, 200, 600), func(s string) []byte { return []byte(s) }),
+			rapid.Just([]byte("\xf0\x9f")), rapid.Just([]byte("\x98\x80")), rapid.Just([]byte("\xe2\x82A")), rapid.Just(bytes.Repeat([]byte("\x1b[m"), 9000)),
+		)
+		var carried, typed []byte
+		for range rapid.IntRange(0, 20).Draw(rt, "writes") {
+			p := piece.Draw(rt, "bytes")
+			carried = append(carried, p...)
+			if err := terminal.Output(p); err != nil {
+				rt.Fatal(err)
+			}
+			q := piece.Draw(rt, "typed")
+			typed = append(typed, q...)
+			if err := terminal.Input(q); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		if err := terminal.Close(remote.Exit{}); err != nil {
+			rt.Fatal(err)
+		}
+		if err := r.End(t.Context(), s); err != nil {
+			rt.Fatal(err)
+		}
+		report := h.verify(t, s)
+		if len(report.Problems) > 0 {
+			rt.Fatalf("%+v", report.Problems)
+		}
+		sum := sha256.Sum256(carried)
+		if c := report.Coverage[0]; c.Bytes != int64(len(carried)) || c.SHA256 != hex.EncodeToString(sum[:]) || c.Sent != int64(len(typed)) {
+			rt.Fatalf("%+v, carried %d, typed %d", c, len(carried), len(typed))
+		}
+		if got, want := h.output(t, s, "terminal"), string([]rune(string(carried))); got != want {
+			rt.Fatalf("recorded %q, carried %q", got, want)
+		}
+	})
+}
+
+// Rule W14: a spool that cannot be written ends the recording, and with it the session.
+func TestRecording_fails_where_the_disk_is_full(t *testing.T) {
+	t.Parallel()
+	h, s := newHouse(t), newSession()
+	r, terminal := begin(t, h, s)
+	must(t, terminal.Output([]byte("before")))
+	fill(t, terminal.(*track))
+	if err := terminal.Output([]byte("after")); err == nil {
+		t.Fatal("a full disk went unnoticed")
+	}
+	select {
+	case <-r.Failed():
+	default:
+		t.Fatal("Failed is not closed")
+	}
+	if r.Err() == nil || r.Note(remote.Note{}) == nil || terminal.Input(nil) == nil || terminal.Mark("x") == nil {
+		t.Error("something was taken after the failure")
+	}
+	if _, err := r.Track(terminalTrack("other")); err == nil {
+		t.Error("a track began after the failure")
+	}
+	if err := terminal.Output([]byte("more")); err == nil {
+		t.Error("output was taken after the failure")
+	}
+}
+
+// fill makes the disk full under a track.
+func fill(t *testing.T, tr *track) {
+	t.Helper()
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("this system has no /dev/full")
+	}
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	must(t, tr.file.Close())
+	tr.file = full
+}
+
+// Rule W14: so does a bucket that does not take what was recorded.
+func TestRecording_fails_where_the_bucket_is_lost(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, func(a *Archive) { a.Settings.SegmentBytes, a.Settings.Patience = 4096, 100*time.Millisecond })
+	h.run(t)
+	s := newSession()
+	r, terminal := begin(t, h, s)
+	must(t, h.Bucket.Close())
+	must(t, terminal.Output(bytes.Repeat([]byte("x"), 5000)))
+	select {
+	case <-r.Failed():
+	case <-time.After(10 * time.Second):
+		t.Fatal("the lost bucket went unnoticed")
+	}
+	is(t, r.Err(), errLate)
+	if err := r.End(t.Context(), s); err == nil {
+		t.Error("the recording ended in peace")
+	}
+	// What the spool holds is finished once there is a bucket again.
+	next := h.after(t, h.Spool)
+	must(t, next.Open(t.Context(), "", h.dir))
+	must(t, next.Recover(t.Context()))
+	report := next.whole(t, s)
+	if report.Cut != "recording failed" {
+		t.Errorf("%+v", report)
+	}
+	if got := next.output(t, s, "terminal"); got != strings.Repeat("x", 5000) {
+		t.Errorf("%d bytes are left", len(got))
+	}
+}
+
+func TestRecording_segments_close_by_time(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, func(a *Archive) { a.Settings.SegmentTime = 20 * time.Millisecond })
+	h.run(t)
+	s := newSession()
+	r, terminal := begin(t, h, s)
+	for i := range 3 {
+		must(t, terminal.Output([]byte("tick")))
+		eventually(t, func() bool {
+			pieces, _ := h.store.Pieces(t.Context(), s.ID)
+			n := 0
+			for _, p := range pieces {
+				if p.Track == "terminal" {
+					n++
+				}
+			}
+			return n == i+1
+		})
+	}
+	must(t, r.End(t.Context(), s))
+	h.whole(t, s)
+	if got := h.output(t, s, "terminal"); got != "tickticktick" {
+		t.Errorf("%q", got)
+	}
+}
+
+// eventually waits for the loops of the archive.
+func eventually(t *testing.T, done func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-deadline.C:
+			t.Fatal("it did not happen")
+		case <-tick.C:
+		}
+	}
+}
+
+func TestRecover_finishes_what_a_crash_left(t *testing.T) {
+	t.Parallel()
+	h, s := newHouse(t, func(a *Archive) { a.Settings.SegmentBytes = 4096 }), newSession()
+	r, terminal := begin(t, h, s)
+	must(t, r.Note(remote.Note{Channel: "files", Kind: "file", Name: "/etc/passwd", Bytes: 9, SHA256: "bb", Way: "download"}))
+	must(t, terminal.Output(bytes.Repeat([]byte("0123456789"), 500)))
+	must(t, terminal.Output([]byte("last words")))
+	// The process dies with half a line on the disk.
+	spool := filepath.Join(h.Spool, s.ID)
+	f, err := os.OpenFile(filepath.Join(spool, "terminal.000002.cast"), os.O_APPEND|os.O_WRONLY, 0)
+	must(t, err)
+	_, err = f.WriteString(`[0.5, "o", "half a li`)
+	must(t, err)
+	must(t, f.Close())
+	must(t, os.WriteFile(filepath.Join(spool, "exec.000001.cast"), []byte(`{"version":3,`), 0o600))
+
+	next := h.after(t, h.Spool)
+	must(t, next.Recover(t.Context()))
+	report := next.whole(t, s)
+	if report.Cut != nodeLost || report.Segments != 3 {
+		t.Errorf("%+v", report)
+	}
+	if got := next.output(t, s, "terminal"); got != strings.Repeat("0123456789", 500)+"last words" {
+		t.Errorf("%q", got)
+	}
+	if c := report.Coverage; len(c) != 2 || c[0].Bytes != 5010 || c[1].Is != notRecorded || c[1].To != "/etc/passwd" {
+		t.Errorf("%+v", c)
+	}
+	if entries, _ := os.ReadDir(next.Spool); len(entries) != 0 {
+		t.Errorf("the spool still holds %v", entries)
+	}
+	must(t, next.Recover(t.Context())) // once more is nothing
+}
+
+func TestRecover_leaves_what_never_began(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	must(t, os.MkdirAll(filepath.Join(h.Spool, newSession().ID), 0o700))
+	must(t, os.MkdirAll(filepath.Join(h.Spool, "not-ours"), 0o700))
+	must(t, h.Recover(t.Context()))
+	entries, err := os.ReadDir(h.Spool)
+	must(t, err)
+	if len(entries) != 1 || entries[0].Name() != "not-ours" {
+		t.Errorf("%v", entries)
+	}
+}
+
+// Another node signs what a lost one has brought to the bucket. When that one comes back with more, it signs anew, and says of which manifest.
+func TestCut_by_another_node(t *testing.T) {
+	t.Parallel()
+	h, s := newHouse(t, func(a *Archive) { a.Settings.SegmentBytes = 4096 }), newSession()
+	_, terminal := begin(t, h, s)
+	must(t, terminal.Output(bytes.Repeat([]byte("a"), 5000)))
+	h.queue.take().serve(t.Context())
+	must(t, terminal.Output([]byte("and what never left the node")))
+
+	other := h.after(t, t.TempDir())
+	must(t, other.Cut(t.Context(), s))
+	report := other.whole(t, s)
+	if report.Cut != nodeLost || report.Segments != 1 || report.Coverage[0].Bytes != 5000 {
+		t.Errorf("%+v", report)
+	}
+	first, err := os.ReadFile(filepath.Join(h.dir, s.ID, manifestName))
+	must(t, err)
+	must(t, other.Cut(t.Context(), s)) // it is signed
+	must(t, other.Cut(t.Context(), newSession()))
+
+	back := h.after(t, h.Spool)
+	must(t, back.Recover(t.Context()))
+	if report := back.whole(t, s); report.Segments != 3 || report.Coverage[0].Bytes != 5028 {
+		t.Errorf("%+v", report)
+	}
+	again, err := os.ReadFile(filepath.Join(h.dir, s.ID, manifestName))
+	must(t, err)
+	m, _, err := readManifest(again)
+	must(t, err)
+	if m.Replaces != hexSum(first) {
+		t.Error("the second manifest does not name the first")
+	}
+}
+
+func TestCut_names_what_never_reached_the_bucket(t *testing.T) {
+	t.Parallel()
+	h, s := newHouse(t, func(a *Archive) { a.Settings.SegmentBytes = 4096 }), newSession()
+	_, terminal := begin(t, h, s)
+	must(t, terminal.Output(bytes.Repeat([]byte("a"), 5000)))
+	must(t, terminal.Output(bytes.Repeat([]byte("b"), 5000)))
+	h.queue.take().serve(t.Context())
+	must(t, os.Remove(filepath.Join(h.dir, s.ID, "terminal.000002.cast")))
+	other := h.after(t, t.TempDir())
+	must(t, other.Cut(t.Context(), s))
+	other.whole(t, s)
+	text, err := os.ReadFile(filepath.Join(h.dir, s.ID, manifestName))
+	must(t, err)
+	m, _, err := readManifest(text)
+	must(t, err)
+	if seg := m.Tracks[0].Segments; len(seg) != 2 || seg[0].Missing || !seg[1].Missing {
+		t.Errorf("%+v", seg)
+	}
+}
+
+func TestCoverage_is_bounded(t *testing.T) {
+	t.Parallel()
+	var c coverage
+	for i := range 10_000 {
+		c.note(remote.Note{Kind: "forward", Channel: "forward-" + string(rune('a'+i%26)) + strings.Repeat("x", i%300), Name: strings.Repeat("n", 5000), Bytes: 1})
+	}
+	text, err := json.Marshal(c.lines)
+	must(t, err)
+	var sum int64
+	for _, l := range c.lines {
+		sum += l.Bytes
+	}
+	if len(c.lines) > maxChannels+1 || len(text) > 400<<10 || sum != 10_000 {
+		t.Errorf("%d lines of %d bytes for %d", len(c.lines), len(text), sum)
+	}
+}

@@ -1,0 +1,230 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
+	"github.com/gatehouse-project/gatehouse/internal/domain/remote"
+	"github.com/gatehouse-project/gatehouse/internal/fault"
+	"github.com/gatehouse-project/gatehouse/internal/page"
+)
+
+// Recordings keeps what is known of recordings, and the hashes of their segments.
+type Recordings struct{ DB *DB }
+
+var _ remote.RecordingStore = Recordings{}
+
+// BeginRecording implements remote.RecordingStore.
+func (s Recordings) BeginRecording(ctx context.Context, session string, started time.Time) error {
+	return s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
+		n, err := Exec(ctx, tx, `INSERT INTO recordings (session, started, bytes, cut, hold, erased)
+			SELECT x.id, CAST($2 AS BIGINT), 0, '', x.hold, FALSE FROM remote_sessions x WHERE x.id = $1`, session, Micros(started))
+		if err == nil && n == 0 {
+			err = remote.ErrUnknown
+		}
+		return err
+	})
+}
+
+var errOtherPiece = fault.New(fault.Conflict, "the segment is on record with another hash")
+
+// AddPiece implements remote.RecordingStore.
+func (s Recordings) AddPiece(ctx context.Context, p remote.Piece) error {
+	return s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
+		added, err := Exec(ctx, tx, `INSERT INTO recording_segments (session, track, number, name, bytes, digest, blocks, closed)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (session, track, number) DO NOTHING`,
+			p.Session, p.Track, p.Number, p.Name, p.Bytes, p.Digest[:], notNil(p.Blocks), Micros(p.Closed))
+		if err != nil {
+			return err
+		}
+		if added == 0 {
+			is, err := One(ctx, tx, Value[[]byte], `SELECT digest FROM recording_segments WHERE session = $1 AND track = $2 AND number = $3`, p.Session, p.Track, p.Number)
+			if err == nil && !bytes.Equal(is, p.Digest[:]) {
+				err = errOtherPiece
+			}
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE recordings SET bytes = bytes + $2 WHERE session = $1`, p.Session, p.Bytes)
+		return err
+	})
+}
+
+func notNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// Pieces implements remote.RecordingStore.
+func (s Recordings) Pieces(ctx context.Context, session string) ([]remote.Piece, error) {
+	return readAll(ctx, s.DB, func(scan Scan) (remote.Piece, error) {
+		p := remote.Piece{Session: session}
+		var digest []byte
+		err := scan(&p.Track, &p.Number, &p.Name, &p.Bytes, &digest, &p.Blocks, ScanTime(&p.Closed))
+		if err == nil && copy(p.Digest[:], digest) != len(p.Digest) {
+			err = fmt.Errorf("hash of segment %s has %d bytes", p.Name, len(digest))
+		}
+		return p, err
+	}, `SELECT track, number, name, bytes, digest, blocks, closed FROM recording_segments WHERE session = $1 ORDER BY track, number`, session)
+}
+
+// FinishRecording implements remote.RecordingStore.
+func (s Recordings) FinishRecording(ctx context.Context, session string, ended time.Time, manifest []byte, cut string) error {
+	return s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
+		n, err := Exec(ctx, tx, `UPDATE recordings SET ended = $2, manifest = $3, cut = $4 WHERE session = $1`, session, Micros(ended), manifest, cut)
+		if err == nil && n == 0 {
+			err = remote.ErrNoRecording
+		}
+		return err
+	})
+}
+
+const (
+	recordingColumns = `r.session, x.number, x.code, x.user_id, x.user_name, x.username, x.credential, x.target, x.target_host, x.protocol,
+		r.started, r.ended, r.bytes, r.cut, r.hold, r.deleted`
+	recordingsFrom = ` FROM recordings r JOIN remote_sessions x ON x.id = r.session`
+)
+
+// recordingFields are where a row of recordingColumns goes.
+func recordingFields(r *remote.Recording, number **int64, code **string) []any {
+	r.User.Kind = access.User
+	return []any{
+		&r.Session, number, code, &r.User.ID, &r.User.Name, &r.Username, &r.Credential, &r.Target, &r.Host, &r.Protocol,
+		ScanTime(&r.Started), ScanTime(&r.Ended), &r.Bytes, &r.Cut, &r.Hold, ScanTime(&r.Deleted),
+	}
+}
+
+func scanRecording(scan Scan) (remote.Recording, error) { return scanRecordingWith(scan) }
+
+func scanRecordingWith(scan Scan, more ...any) (r remote.Recording, err error) {
+	var number *int64
+	var code *string
+	err = scan(append(recordingFields(&r, &number, &code), more...)...)
+	if number != nil {
+		r.Number = *number
+	}
+	if code != nil {
+		r.Code = *code
+	}
+	return r, err
+}
+
+// Recording implements remote.RecordingStore.
+func (s Recordings) Recording(ctx context.Context, ref string) (r remote.Recording, err error) {
+	number, notNumber := strconv.ParseInt(ref, 10, 64)
+	if notNumber != nil || number < 1 {
+		number = -1
+	}
+	if ref == "" || strings.ContainsRune(ref, 0) {
+		return r, remote.ErrNoRecording
+	}
+	err = s.DB.Read(ctx, func(ctx context.Context, tx Tx) error {
+		var manifest []byte
+		r, err = One(ctx, tx, func(scan Scan) (remote.Recording, error) { return scanRecordingWith(scan, &manifest) },
+			`SELECT `+recordingColumns+`, r.manifest`+recordingsFrom+` WHERE r.session = $1 OR x.code = $1 OR x.number = $2`, ref, number)
+		r.Manifest = manifest
+		return err
+	})
+	if Absent(err) {
+		return r, remote.ErrNoRecording
+	}
+	return r, err
+}
+
+// Recordings implements remote.RecordingStore. Which devices and credentials somebody may see is a list of ids, which JSON carries as one parameter.
+func (s Recordings) Recordings(ctx context.Context, which remote.Which, w page.Window) (page.Page[remote.Recording], error) {
+	query := `SELECT ` + recordingColumns + recordingsFrom + ` WHERE r.session < $1 AND ($2 = '' OR x.user_id = $2) AND ($3 = '' OR x.target = $3)
+		AND ($4 = FALSE OR r.ended IS NULL)`
+	args := []any{below(w.After), which.User, which.Device, which.Active}
+	if !which.AllDevices && !which.AllCredentials {
+		query += ` AND (FALSE`
+		if n := len(which.Devices); n > 0 {
+			query += ` OR x.target IN (` + places(len(args)+1, n) + `)`
+			args = append(args, anyOf(which.Devices)...)
+		}
+		if n := len(which.Credentials); n > 0 {
+			query += ` OR x.credential IN (` + places(len(args)+1, n) + `)`
+			args = append(args, anyOf(which.Credentials)...)
+		}
+		query += `)`
+	}
+	query += ` ORDER BY r.session DESC LIMIT ` + places(len(args)+1, 1)
+	all, err := readAll(ctx, s.DB, scanRecording, query, append(args, w.Limit+1)...)
+	if err != nil {
+		return page.Page[remote.Recording]{}, err
+	}
+	return page.Cut(all, w, func(r remote.Recording) string { return r.Session }), nil
+}
+
+func anyOf(texts []string) []any {
+	all := make([]any, len(texts))
+	for i, text := range texts {
+		all[i] = text
+	}
+	return all
+}
+
+// HoldRecording implements remote.RecordingStore.
+func (s Recordings) HoldRecording(ctx context.Context, session string, hold bool, e audit.Event) error {
+	return s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
+		var deleted time.Time
+		was, err := One(ctx, tx, func(scan Scan) (is bool, err error) {
+			err = scan(&is, ScanTime(&deleted))
+			return is, err
+		}, `SELECT hold, deleted FROM recordings WHERE session = $1`+s.DB.ForUpdate(), session)
+		switch {
+		case Absent(err):
+			return remote.ErrNoRecording
+		case err != nil:
+			return err
+		case hold && !deleted.IsZero():
+			return remote.ErrErased
+		case was == hold:
+			return nil
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE recordings SET hold = $2 WHERE session = $1`, session, hold); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE remote_sessions SET hold = $2 WHERE id = $1`, session, hold); err != nil {
+			return err
+		}
+		return insertEvents(ctx, tx, e)
+	})
+}
+
+// Stale implements remote.RecordingStore.
+func (s Recordings) Stale(ctx context.Context, before time.Time, limit int) ([]remote.Recording, error) {
+	return readAll(ctx, s.DB, scanRecording, `SELECT `+recordingColumns+recordingsFrom+`
+		WHERE NOT r.erased AND r.ended < $1 AND (NOT r.hold OR r.deleted IS NOT NULL) ORDER BY r.ended LIMIT $2`, Micros(before), limit)
+}
+
+// EraseRecording implements remote.RecordingStore.
+func (s Recordings) EraseRecording(ctx context.Context, session string, now time.Time, e audit.Event) (marked bool, err error) {
+	err = s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
+		n, err := Exec(ctx, tx, `UPDATE recordings SET deleted = $2 WHERE session = $1 AND NOT hold AND deleted IS NULL`, session, Micros(now))
+		if err != nil {
+			return err
+		}
+		if marked = n > 0; marked {
+			return insertEvents(ctx, tx, e)
+		}
+		marked, err = One(ctx, tx, Value[bool], `SELECT deleted IS NOT NULL FROM recordings WHERE session = $1`, session)
+		return err
+	})
+	return marked, err
+}
+
+// Erased implements remote.RecordingStore.
+func (s Recordings) Erased(ctx context.Context, session string) error {
+	return s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE recordings SET erased = TRUE WHERE session = $1 AND deleted IS NOT NULL`, session)
+		return err
+	})
+}
