@@ -27,6 +27,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/domain/policy"
 	"github.com/gatehouse-project/gatehouse/internal/domain/project"
+	"github.com/gatehouse-project/gatehouse/internal/domain/remote"
 	"github.com/gatehouse-project/gatehouse/internal/domain/repo"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
@@ -97,6 +98,7 @@ type House struct {
 
 	Devices *device.Service
 	Vault   *vault.Service // credentials of devices
+	Remote  *remote.Service
 
 	Providers *identity.Providers
 
@@ -299,6 +301,7 @@ func (h *House) build() {
 	h.buildKeyproof()
 	h.buildSubscriptions()
 	h.buildDevices()
+	h.buildRemote()
 	h.buildAuthorizations()
 }
 

@@ -67,6 +67,14 @@ func (h *House) found(ctx context.Context, on access.Resource) (access.Resource,
 	case access.SessionKind:
 		x, err := store.Sessions{DB: h.DB}.ByID(ctx, on.ID)
 		return access.SessionOf(access.Subject{Kind: x.Principal.Kind, ID: x.Principal.ID}, on.ID), err
+	case access.DeviceKind:
+		return access.Device(on.ID), nil
+	case access.CredentialKind:
+		c, err := h.Vault.Get(ctx, on.ID)
+		return c.Resource(), err
+	case access.RemoteKind:
+		x, err := store.Remotes{DB: h.DB}.ByID(ctx, on.ID)
+		return x.Resource(), err
 	case "delivery":
 		d, _, err := store.Webhooks{DB: h.DB, Sealer: h.Sealer}.Delivery(ctx, on.ID)
 		return access.Within(d.Project, on.Kind, on.ID), err

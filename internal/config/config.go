@@ -58,6 +58,7 @@ type Config struct {
 	SSHVerify SSHVerify
 	Git       Git
 	Device    Device
+	Remote    Remote
 	Recording Recording
 
 	SSO SSO
@@ -179,6 +180,31 @@ type Git struct {
 	MaintainEvery time.Duration // between two rounds of packing and of clearing away
 }
 
+// Remote is how people are taken to devices, and how the API of applications that send them answers.
+type Remote struct {
+	Tenant            string // how the installation calls itself in that API
+	RequireCredential bool   // callers of it name the credential, unless their authorization may leave it to us
+	AddressScope      string // session or start
+	PinAlways         bool
+	TokenLife         time.Duration
+	LinkLife          time.Duration // at most 30 s
+	Grace             time.Duration // of a second factor in one browser
+	Wait              time.Duration // for the person
+	Idle, Absolute    time.Duration
+	Notices           []time.Duration
+	Reattach          time.Duration
+	Custody           time.Duration // of a credential that was checked out
+	RequestTimeout    time.Duration
+	FinishedKept      time.Duration // of links
+	Sweep             time.Duration
+
+	PerUser     int // sessions at a time; 0 is no limit
+	Look        time.Duration
+	Beat        time.Duration
+	LostAfter   time.Duration // longer than Beat
+	DialTimeout time.Duration
+}
+
 // Recording is how remote sessions are recorded.
 type Recording struct {
 	URL            string // where recordings are kept; empty: in Data
@@ -287,6 +313,9 @@ func (c *Config) check(given map[string]value) (wrong []error) {
 	}
 	if c.HTTP == c.SSH && c.HTTP != "" && portOf(c.HTTP) != "0" {
 		wrong = append(wrong, errors.New("http and ssh: both want "+c.HTTP+"; give them different addresses"))
+	}
+	if c.Remote.LostAfter <= c.Remote.Beat {
+		wrong = append(wrong, mistake("remote.lost_after", given, "must be longer than remote.beat_every, or nodes that live would count as lost"))
 	}
 	if c.SSHVerify.WebhookLease <= c.SSHVerify.WebhookTimeout {
 		wrong = append(wrong, mistake("sshverify.webhook_lease", given, "must be longer than sshverify.webhook_timeout, or no delivery would ever be started"))

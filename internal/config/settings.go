@@ -98,6 +98,28 @@ func table() []Setting {
 		{"recording.upload_patience", "", "duration", "30s", "How long a closed segment may wait for the place where recordings are kept. After that the session counts as unrecorded and ends, unless its device may go on.", wait(func(c *Config) *time.Duration { return &c.Recording.UploadPatience })},
 		{"recording.sweep_every", "", "duration", "10m", "How often recordings that are past their retention are looked for.", wait(func(c *Config) *time.Duration { return &c.Recording.SweepEvery })},
 
+		{"senhasegura.tenant", "", "text", "gatehouse", "What the installation calls itself in answers of the senhasegura API; callers that name a tenant must name this one.", text(func(c *Config) *string { return &c.Remote.Tenant })},
+		{"senhasegura.require_credential", "", "true or false", "true", "Callers of the senhasegura API say which credential opens a session, unless their authorization may leave it to Gatehouse.", truth(func(c *Config) *bool { return &c.Remote.RequireCredential })},
+		{"senhasegura.remote_addr_scope", "", "session or start", "session", "What the address that a caller names for a session is for: all of the session, which ends when a request of it comes from elsewhere, or its start alone.", oneOf(func(c *Config) *string { return &c.Remote.AddressScope }, "session", "start")},
+		{"senhasegura.pin_always", "", "true or false", "false", "Sessions keep to the address that opened their link also where the caller named none.", truth(func(c *Config) *bool { return &c.Remote.PinAlways })},
+		{"senhasegura.token_life", "", "duration", "3600s", "How long an access token of the senhasegura API is good.", wait(func(c *Config) *time.Duration { return &c.Remote.TokenLife })},
+		{"senhasegura.url_life", "", "duration", "30s", "How long a link that opens a session is good: 30s at most.", atMost(func(c *Config) *time.Duration { return &c.Remote.LinkLife }, 30*time.Second)},
+		{"senhasegura.step_up_grace", "", "0 or duration", "5m", "How long a second factor that was proved for one session counts for further ones of the same person in the same browser.", waitOrNone(func(c *Config) *time.Duration { return &c.Remote.Grace })},
+		{"senhasegura.launch_wait", "", "duration", "10m", "How long a session waits for its person to prove a second factor, to give a reason, or to start it once it is approved. How long it waits for approval is said by the grant.", wait(func(c *Config) *time.Duration { return &c.Remote.Wait })},
+		{"senhasegura.idle", "", "duration", "30m", "How long a remote session may go without a key being pressed.", wait(func(c *Config) *time.Duration { return &c.Remote.Idle })},
+		{"senhasegura.absolute", "", "duration", "12h", "How long a remote session lasts at most.", wait(func(c *Config) *time.Duration { return &c.Remote.Absolute })},
+		{"senhasegura.notices", "", "durations", "15m,10m,5m", "How long before an end that is known people are told of it, each time once.", waits(func(c *Config) *[]time.Duration { return &c.Remote.Notices })},
+		{"senhasegura.reattach", "", "duration", "60s", "How long a browser may be away before its session ends.", wait(func(c *Config) *time.Duration { return &c.Remote.Reattach })},
+		{"senhasegura.custody", "", "duration", "1h", "How long a program holds a credential that it has checked out.", wait(func(c *Config) *time.Duration { return &c.Remote.Custody })},
+		{"senhasegura.request_timeout", "", "duration", "60s", "How long a call of the senhasegura API may take.", wait(func(c *Config) *time.Duration { return &c.Remote.RequestTimeout })},
+		{"senhasegura.finished_url_kept", "", "duration", "24h", "How long links that are over are remembered, so that who comes late is told why.", wait(func(c *Config) *time.Duration { return &c.Remote.FinishedKept })},
+		{"senhasegura.sweep_every", "", "duration", "5s", "How often links and waits that are over are looked for; they open nothing before that either.", wait(func(c *Config) *time.Duration { return &c.Remote.Sweep })},
+		{"remote.per_user", "", "number", "0", "Remote sessions, and links to them, that one person may have at a time; 0 is no limit.", whole(func(c *Config) *int { return &c.Remote.PerUser }, 0, maxInt)},
+		{"remote.look_every", "", "duration", "1s", "How often a node looks for sessions to end that it did not hear of.", wait(func(c *Config) *time.Duration { return &c.Remote.Look })},
+		{"remote.beat_every", "", "duration", "5s", "How often a node says that it lives.", wait(func(c *Config) *time.Duration { return &c.Remote.Beat })},
+		{"remote.lost_after", "", "duration", "20s", "How long a node may be silent before its sessions count as lost. Longer than `remote.beat_every`.", wait(func(c *Config) *time.Duration { return &c.Remote.LostAfter })},
+		{"remote.dial_timeout", "", "duration", "15s", "How long a device may take to answer and to let Gatehouse sign in.", wait(func(c *Config) *time.Duration { return &c.Remote.DialTimeout })},
+
 		{"device.allow", "", "CIDRs", "", "Loopback and link-local addresses, and Gatehouse's own, that callers of an API may give to devices all the same. At the server's command line loopback needs no entry.", prefixes(func(c *Config) *[]netip.Prefix { return &c.Device.Allow })},
 
 		{"session.user_idle", "", "duration", "24h", "How long a person's session lives without being used.", span(func(c *Config) *time.Duration { return &c.Session.UserIdle })},
@@ -269,6 +291,35 @@ func wait(at func(*Config) *time.Duration) reader {
 			return fmt.Errorf("%q is not a duration above zero, such as 10s, 5m or 30d", s)
 		}
 		*at(c) = d
+		return nil
+	}
+}
+
+// atMost reads a duration that has a longest.
+func atMost(at func(*Config) *time.Duration, most time.Duration) reader {
+	return func(c *Config, s string) error {
+		if wait(at)(c, s) != nil || *at(c) > most {
+			return fmt.Errorf("%q is not a duration above zero and up to %s", s, most)
+		}
+		return nil
+	}
+}
+
+// waits reads durations, separated by commas; none where there is nothing.
+func waits(at func(*Config) *[]time.Duration) reader {
+	return func(c *Config, s string) error {
+		var all []time.Duration
+		for one := range strings.SplitSeq(s, ",") {
+			if one = strings.TrimSpace(one); one == "" {
+				continue
+			}
+			d, err := duration(one)
+			if err != nil || d <= 0 {
+				return fmt.Errorf("%q is not a list of durations above zero, such as 15m,10m,5m", s)
+			}
+			all = append(all, d)
+		}
+		*at(c) = all
 		return nil
 	}
 }

@@ -103,3 +103,8 @@ func readPart[T any](ctx context.Context, db *DB, scan func(Scan) (T, error), c 
 	})
 	return p, err
 }
+
+// GroupsOf are the ids of the groups by which a user holds roles.
+func (s Remotes) GroupsOf(ctx context.Context, user string) ([]string, error) {
+	return readAll(ctx, s.DB, Value[string], `SELECT m.group_id FROM `+groupsThatCount+` m WHERE m.user_id = $1 ORDER BY m.group_id`, user)
+}
