@@ -51,6 +51,7 @@ type commands struct {
 	User      userCommands      `cmd:"" group:"Manage" help:"People who can sign in."`
 	Group     groupCommands     `cmd:"" group:"Manage" help:"Sets of people who hold roles together."`
 	App       appCommands       `cmd:"" name:"app" group:"Manage" help:"Programs that sign in with a secret of their own."`
+	Authz     authzCommands     `cmd:"" name:"authorization" group:"Manage" help:"What applications may do by the API of remote sessions."`
 	Session   sessionCommands   `cmd:"" group:"Manage" help:"Who is signed in."`
 	IDP       idpCommands       `cmd:"" name:"idp" group:"Manage" help:"Directories and identity providers where people sign in."`
 	SSO       ssoCommands       `cmd:"" name:"sso" group:"Manage" help:"What the sign-in page offers; the way back in when a provider is down."`
