@@ -8,7 +8,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/store"
 )
 
-// callsKept is how long the access log of authorisations goes back.
+// callsKept is how long the access log of authorizations goes back.
 const callsKept = 90 * 24 * time.Hour
 
 func (h *House) buildAuthorizations() {

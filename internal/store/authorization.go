@@ -111,7 +111,7 @@ func (s Authorizations) Change(ctx context.Context, id string, decide func(ident
 	return is, noAuthorization(err)
 }
 
-// InsertToken implements identity.AuthorizationStore. Those who issue for one authorisation wait for each other, or two could both be the last that is allowed.
+// InsertToken implements identity.AuthorizationStore. Those who issue for one authorization wait for each other, or two could both be the last that is allowed.
 func (s Authorizations) InsertToken(ctx context.Context, t identity.AuthorizationToken, since time.Time, most int, e audit.Event) error {
 	err := s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
 		if err := tx.Lock(ctx, "authorization "+t.Authorization); err != nil {

@@ -55,7 +55,7 @@ type house struct {
 	vars    map[string]string
 }
 
-// client is an authorisation as a program has it.
+// client is an authorization as a program has it.
 type client struct{ id, client, secret, bearer string }
 
 func newHouse(t *testing.T) *house {
@@ -122,7 +122,7 @@ func (h *house) build(sealer *secret.Sealer) {
 
 func root(h *house) access.Caller { return access.LocalCaller("root", h.clock.Now()) }
 
-// furnish makes people, devices, credentials and authorisations.
+// furnish makes people, devices, credentials and authorizations.
 func (h *house) furnish(t *testing.T) {
 	t.Helper()
 	ctx, by, d := t.Context(), root(h), h.dialect
@@ -176,7 +176,7 @@ func (h *house) addCredential(t *testing.T, host, username, plain, identifier, d
 	return x
 }
 
-// authorize makes an authorisation that reaches all but the device "hidden" unless nothing is to be listed, and gets it a token.
+// authorize makes an authorization that reaches all but the device "hidden" unless nothing is to be listed, and gets it a token.
 func (h *house) authorize(t *testing.T, name string, in identity.NewAuthorization, nothing ...string) {
 	t.Helper()
 	ctx, by := t.Context(), root(h)

@@ -32,7 +32,9 @@ func (h *house) prepare(*testing.T) {}
 
 // words are what testdata calls what each run makes anew.
 func (h *house) words() map[string]string {
-	basic := func(name, secret string) string { return base64.StdEncoding.EncodeToString([]byte(name + ":" + secret)) }
+	basic := func(name, secret string) string {
+		return base64.StdEncoding.EncodeToString([]byte(name + ":" + secret))
+	}
 	full := h.clients["full"]
 	h.vars["basic"] = basic(full.client, full.secret)
 	h.vars["barebasic"] = strings.TrimRight(basic(full.client, full.secret), "=")

@@ -53,7 +53,7 @@ const Name = "senhasegura"
 type route struct {
 	method, pattern string
 	action          access.Action
-	resource        string // that an authorisation must have; "" where there is no caller yet
+	resource        string // that an authorization must have; "" where there is no caller yet
 	writes          bool
 	handler         handler
 }
@@ -142,7 +142,7 @@ func noHead(all []route, of route, h http.Handler) http.Handler {
 // open answers calls that need no token.
 func (d *Dialect) open(r route) http.Handler { return d.handle(r, r.handler) }
 
-// behind answers calls of authorisations that have what the route takes.
+// behind answers calls of authorizations that have what the route takes.
 func (d *Dialect) behind(r route) http.Handler {
 	return d.handle(r, func(w http.ResponseWriter, c *call) error {
 		if err := d.admit(c); err != nil {

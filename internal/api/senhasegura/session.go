@@ -71,7 +71,7 @@ type listed struct {
 	nobody      bool  // it names a user or a device that is not there
 }
 
-// listSessions streams the sessions that the authorisation sees, newest first: there may be millions.
+// listSessions streams the sessions that the authorization sees, newest first: there may be millions.
 func (d *Dialect) listSessions(w http.ResponseWriter, c *call) error {
 	want, err := d.wantedSessions(c)
 	if err != nil {

@@ -23,7 +23,7 @@ const (
 	kindAuthorization = "authorization"
 )
 
-// What an authorisation may be for. Others are kept and open nothing.
+// What an authorization may be for. Others are kept and open nothing.
 const (
 	PAMCore         = "PAM Core"          // devices, credentials, sessions
 	WebProxySession = "Web Proxy Session" // links by which people open sessions
@@ -98,30 +98,30 @@ func AnyAddress() []netip.Prefix {
 	return []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 }
 
-// The faults of authorisations.
+// The faults of authorizations.
 var (
-	ErrNoAuthorization = fault.New(fault.NotFound, "authorisation not found")
+	ErrNoAuthorization = fault.New(fault.NotFound, "authorization not found")
 	ErrBadClient       = fault.New(fault.Unauthenticated, "Client authentication failed.")
-	ErrElsewhere       = fault.New(fault.Denied, "the authorisation may not be used from there")
-	ErrNoResource      = fault.New(fault.Denied, "the authorisation lacks the resource")
-	ErrReadOnly        = fault.New(fault.Denied, "the authorisation may only read")
+	ErrElsewhere       = fault.New(fault.Denied, "the authorization may not be used from there")
+	ErrNoResource      = fault.New(fault.Denied, "the authorization lacks the resource")
+	ErrReadOnly        = fault.New(fault.Denied, "the authorization may only read")
 	ErrTooManyTokens   = fault.New(fault.Limited, "Too many requests")
 )
 
-// AuthorizationStore keeps authorisations, their tokens and their access log.
+// AuthorizationStore keeps authorizations, their tokens and their access log.
 type AuthorizationStore interface {
 	// Insert adds a and records e, both or neither. It reports ErrNoApplication.
 	Insert(ctx context.Context, a Authorization, e audit.Event) error
 	// ByID and ByClient report ErrNoAuthorization.
 	ByID(ctx context.Context, id string) (Authorization, error)
 	ByClient(ctx context.Context, clientID string) (Authorization, error)
-	// All lists the authorisations of an application in the order of their making, or of all where it is "".
+	// All lists the authorizations of an application in the order of their making, or of all where it is "".
 	All(ctx context.Context, application string) ([]Authorization, error)
-	// Change loads the authorisation, hands it to decide, stores what that returns and records e, all or nothing. It reports ErrNoAuthorization.
+	// Change loads the authorization, hands it to decide, stores what that returns and records e, all or nothing. It reports ErrNoAuthorization.
 	Change(ctx context.Context, id string, decide func(Authorization) (Authorization, error), e audit.Event) (Authorization, error)
-	// InsertToken adds t and records e, unless most tokens of the authorisation were made since, by whichever node: ErrTooManyTokens.
+	// InsertToken adds t and records e, unless most tokens of the authorization were made since, by whichever node: ErrTooManyTokens.
 	InsertToken(ctx context.Context, t AuthorizationToken, since time.Time, most int, e audit.Event) error
-	// ByToken returns the authorisation of a token that has not expired, as it is now, or ErrNoAuthorization.
+	// ByToken returns the authorization of a token that has not expired, as it is now, or ErrNoAuthorization.
 	ByToken(ctx context.Context, digest [32]byte, now time.Time) (Authorization, error)
 
 	// AddCall adds a row to the access log. Calls lists it, newest first; its window is Keyed.
@@ -131,7 +131,7 @@ type AuthorizationStore interface {
 	Sweep(ctx context.Context, now, calls time.Time) error
 }
 
-// Authorizations makes and checks authorisations.
+// Authorizations makes and checks authorizations.
 type Authorizations struct {
 	Store     AuthorizationStore
 	Now       func() time.Time
@@ -142,7 +142,7 @@ type Authorizations struct {
 	OnError   func(doing string, err error)
 }
 
-// NewAuthorization is what an authorisation is made from.
+// NewAuthorization is what an authorization is made from.
 type NewAuthorization struct {
 	Application string // id
 	Name        string
@@ -155,7 +155,7 @@ type NewAuthorization struct {
 	Ancestors   []string
 }
 
-// Create makes an authorisation and returns its client secret, which nobody sees again. What it reaches is given to it by package access.
+// Create makes an authorization and returns its client secret, which nobody sees again. What it reaches is given to it by package access.
 func (s *Authorizations) Create(ctx context.Context, by Authority, in NewAuthorization) (Authorization, secret.String, error) {
 	now := s.Now()
 	plain := secret.New(hex.EncodeToString(secret.Bytes(16))) // as long as the wire has it
@@ -179,7 +179,7 @@ func (s *Authorizations) Create(ctx context.Context, by Authority, in NewAuthori
 	return a, plain, err
 }
 
-// check returns what is wrong with an authorisation, and gives its lists their one form.
+// check returns what is wrong with an authorization, and gives its lists their one form.
 func (a *Authorization) check() error {
 	if err := CheckLabel(a.Name); err != nil {
 		return err
@@ -216,13 +216,13 @@ func isOrigin(text string) bool {
 	return !odd && strings.EqualFold(text, u.Scheme+"://"+u.Host)
 }
 
-// ByID returns an authorisation to who may see it. It reports ErrNoAuthorization.
+// ByID returns an authorization to who may see it. It reports ErrNoAuthorization.
 func (s *Authorizations) ByID(ctx context.Context, by Authority, id string) (Authorization, error) {
 	a, err := s.Store.ByID(ctx, id)
 	return s.seen(ctx, by, a, err)
 }
 
-// ByClient finds an authorisation by its client id, or by its id.
+// ByClient finds an authorization by its client id, or by its id.
 func (s *Authorizations) ByClient(ctx context.Context, by Authority, clientID string) (Authorization, error) {
 	a, err := s.Store.ByClient(ctx, strings.ToLower(clientID))
 	if fault.Is(err, fault.NotFound) {
@@ -241,7 +241,7 @@ func (s *Authorizations) seen(ctx context.Context, by Authority, a Authorization
 	return a, nil
 }
 
-// List returns the authorisations of an application, or all where its id is "".
+// List returns the authorizations of an application, or all where its id is "".
 func (s *Authorizations) List(ctx context.Context, by Authority, application string) ([]Authorization, error) {
 	if _, err := by.AuthorizeOn(ctx, actionAuthorizationRead, Target{}); err != nil {
 		return nil, err
@@ -262,7 +262,7 @@ type AuthorizationChange struct {
 	Ancestors *[]string
 }
 
-// Update changes an authorisation. It holds from the next call on, for tokens that were issued before too.
+// Update changes an authorization. It holds from the next call on, for tokens that were issued before too.
 func (s *Authorizations) Update(ctx context.Context, by Authority, id string, to AuthorizationChange) (Authorization, error) {
 	a, err := s.Store.ByID(ctx, id)
 	if err != nil {
@@ -319,7 +319,7 @@ func replace[T any](old *T, fresh *T) {
 	}
 }
 
-// ForRemote returns an authorisation as it is now, unchecked: for those who carry out what it asked for. It reports ErrNoAuthorization.
+// ForRemote returns an authorization as it is now, unchecked: for those who carry out what it asked for. It reports ErrNoAuthorization.
 func (s *Authorizations) ForRemote(ctx context.Context, id string) (Authorization, error) {
 	return s.Store.ByID(ctx, id)
 }

@@ -26,7 +26,7 @@ type Call struct {
 	ID       string // UUIDv7
 	At       time.Time
 	Client   string // client id, as far as it is known
-	Name     string // of the authorisation
+	Name     string // of the authorization
 	Address  string
 	Resource string
 	Event    string
@@ -38,8 +38,8 @@ type Call struct {
 	Took     time.Duration
 }
 
-// Prove returns the authorisation of a client that has shown its secret, for package login alone. Whatever is wrong, a client that is not known, another
-// secret, one that is disabled or over, is ErrBadClient, after the same work; the authorisation comes along where it is known.
+// Prove returns the authorization of a client that has shown its secret, for package login alone. Whatever is wrong, a client that is not known, another
+// secret, one that is disabled or over, is ErrBadClient, after the same work; the authorization comes along where it is known.
 func (s *Authorizations) Prove(ctx context.Context, clientID string, plain secret.String) (Authorization, error) {
 	digest := secret.Digest(plain.Reveal())
 	a, err := s.Store.ByClient(ctx, clientID)
@@ -77,7 +77,7 @@ func (s *Authorizations) Issue(ctx context.Context, a Authorization, address net
 	return plain, life, nil
 }
 
-// Check returns the authorisation of a token, as it is now, for package login alone. Whatever is wrong is ErrBadClient; the authorisation comes along where
+// Check returns the authorization of a token, as it is now, for package login alone. Whatever is wrong is ErrBadClient; the authorization comes along where
 // it is known.
 func (s *Authorizations) Check(ctx context.Context, plain secret.String) (Authorization, error) {
 	if !strings.HasPrefix(plain.Reveal(), "gha_") {
@@ -125,7 +125,7 @@ func (s *Authorizations) Run(ctx context.Context, every time.Duration) {
 				kept = s.Now().Add(-s.CallsKept)
 			}
 			if err := s.Store.Sweep(ctx, s.Now(), kept); err != nil && s.OnError != nil && ctx.Err() == nil {
-				s.OnError("sweep authorisations", err)
+				s.OnError("sweep authorizations", err)
 			}
 		}
 	}

@@ -16,7 +16,7 @@ import (
 // AuthorizationToken is a kind of credential: Secret is a token that IssueToken gave, and Referrer the page that led to the call.
 const AuthorizationToken Kind = "authorization_token"
 
-// What is recorded of authorisations that are refused.
+// What is recorded of authorizations that are refused.
 const (
 	actionClientFailed access.Action = "a2a.auth_failed"
 	actionClientDenied access.Action = "a2a.denied"
@@ -29,8 +29,8 @@ type Issued struct {
 	Authorization identity.Authorization
 }
 
-// ProveClient returns the authorisation of the client named in p.Name, who shows its secret. It reports identity.ErrBadClient, identity.ErrElsewhere, and a
-// *Blocked where that client has failed ten times in a minute from that address, whatever is presented then. The authorisation comes along with refusals
+// ProveClient returns the authorization of the client named in p.Name, who shows its secret. It reports identity.ErrBadClient, identity.ErrElsewhere, and a
+// *Blocked where that client has failed ten times in a minute from that address, whatever is presented then. The authorization comes along with refusals
 // too where it is known.
 func (s *Service) ProveClient(ctx context.Context, p Presented) (identity.Authorization, error) {
 	kind := fmt.Sprintf("client %x", secret.Digest(p.Name)) // a stranger's text, of any length
@@ -60,7 +60,7 @@ func (s *Service) IssueToken(ctx context.Context, p Presented) (Issued, error) {
 	return Issued{Token: plain, Life: life, Authorization: a}, err
 }
 
-// ByAuthorization returns the Caller that a token stands for, and its authorisation, which comes along with refusals too where it is known. It reports
+// ByAuthorization returns the Caller that a token stands for, and its authorization, which comes along with refusals too where it is known. It reports
 // identity.ErrBadClient for whatever opens nothing, a *Blocked once the address has failed too often, and identity.ErrElsewhere.
 func (s *Service) ByAuthorization(ctx context.Context, p Presented) (access.Caller, identity.Authorization, error) {
 	if p.Kind != AuthorizationToken || !slices.Contains(p.Accepts, p.Kind) {
@@ -78,7 +78,7 @@ func (s *Service) ByAuthorization(ctx context.Context, p Presented) (access.Call
 	return s.callerOf(p, a), a, nil
 }
 
-// DenyAuthorization records that a call of an authorisation was refused for what it lacks, and returns why.
+// DenyAuthorization records that a call of an authorization was refused for what it lacks, and returns why.
 func (s *Service) DenyAuthorization(ctx context.Context, by access.Caller, why error) error {
 	e := by.Event(s.Now(), actionClientDenied, access.Resource{Kind: access.AuthorizationKind, ID: by.ID}, audit.Refused)
 	e.Reason = why.Error()
@@ -121,7 +121,7 @@ func (s *Service) callerOf(p Presented, a identity.Authorization) access.Caller 
 	}
 }
 
-// What the resources of an authorisation are as scopes: to read, and to write besides.
+// What the resources of an authorization are as scopes: to read, and to write besides.
 var authorizationScopes = map[string]struct{ reads, writes []access.Action }{
 	identity.PAMCore: {
 		reads: []access.Action{access.DeviceRead, access.CredentialRead, access.CredentialCheckOut, access.RemoteRead},
@@ -134,7 +134,7 @@ var authorizationScopes = map[string]struct{ reads, writes []access.Action }{
 	},
 }
 
-// scopesOf is all that an authorisation can do, where its lists let it.
+// scopesOf is all that an authorization can do, where its lists let it.
 func scopesOf(a identity.Authorization) []access.Action {
 	var all []access.Action
 	for _, resource := range a.Resources {

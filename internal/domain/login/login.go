@@ -66,7 +66,7 @@ type Presented struct {
 	Headers     map[string]string // of a request signed for AWS
 	Certificate []byte            // the client's certificate, DER, where the connection proved one
 
-	Referrer string // the page that led to the call, of an authorisation's token
+	Referrer string // the page that led to the call, of an authorization's token
 
 	landed *Flow // an answer of the provider that was checked already: Finish
 }
@@ -118,7 +118,7 @@ type Service struct {
 	QueueWait    time.Duration // how long an attempt may wait for others of the same name; 10 s by default
 
 	Authorizations *identity.Authorizations
-	ClientFailures *guard.Failures // of clients of authorisations, by client and address: ten in a minute
+	ClientFailures *guard.Failures // of clients of authorizations, by client and address: ten in a minute
 
 	Second              *factor.Service // second factors
 	Accounts            *identity.Accounts
