@@ -63,18 +63,18 @@ func (s Authorizations) Insert(ctx context.Context, a identity.Authorization, e 
 
 // ByID implements identity.AuthorizationStore.
 func (s Authorizations) ByID(ctx context.Context, id string) (identity.Authorization, error) {
-	return s.one(ctx, ` WHERE z.id = $1`, id)
+	return s.one(ctx, `SELECT `+authorizationColumns+authorizationTables+` WHERE z.id = $1`, id)
 }
 
 // ByClient implements identity.AuthorizationStore.
 func (s Authorizations) ByClient(ctx context.Context, clientID string) (identity.Authorization, error) {
-	return s.one(ctx, ` WHERE z.client_id = $1`, clientID)
+	return s.one(ctx, `SELECT `+authorizationColumns+authorizationTables+` WHERE z.client_id = $1`, clientID)
 }
 
-func (s Authorizations) one(ctx context.Context, where string, args ...any) (identity.Authorization, error) {
+func (s Authorizations) one(ctx context.Context, query string, args ...any) (identity.Authorization, error) {
 	var a identity.Authorization
 	err := s.DB.Read(ctx, func(ctx context.Context, tx Tx) (err error) {
-		a, err = One(ctx, tx, scanAuthorization, `SELECT `+authorizationColumns+authorizationTables+where, args...)
+		a, err = One(ctx, tx, scanAuthorization, query, args...)
 		return err
 	})
 	return a, noAuthorization(err)
@@ -138,7 +138,7 @@ func (s Authorizations) InsertToken(ctx context.Context, t identity.Authorizatio
 
 // ByToken implements identity.AuthorizationStore.
 func (s Authorizations) ByToken(ctx context.Context, digest [32]byte, now time.Time) (identity.Authorization, error) {
-	return s.one(ctx, ` JOIN authorization_tokens t ON t.authorization_id = z.id WHERE t.digest = $1 AND t.expires > $2`, digest[:], Micros(now))
+	return s.one(ctx, `SELECT `+authorizationColumns+authorizationTables+` JOIN authorization_tokens t ON t.authorization_id = z.id WHERE t.digest = $1 AND t.expires > $2`, digest[:], Micros(now))
 }
 
 // AddCall implements identity.AuthorizationStore.
