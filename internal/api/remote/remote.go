@@ -56,6 +56,7 @@ type Live interface {
 	Terminal(ctx context.Context, t remote.Terminal) (remote.Channel, error)
 	Files(ctx context.Context) (remote.Channel, error)
 	Notices() <-chan remote.Notice
+	Recorded() bool
 	Watchers() []string
 	Done() <-chan struct{}
 	Ended() remote.Reason

@@ -22,6 +22,7 @@ type seat struct {
 	sent, until    int64 // output: sent before it; shown before it by another page
 	arrived, taken int64 // input: what had arrived when it sat down; taken as it was told
 	notified       int
+	unrecorded     bool // it was told
 
 	news chan struct{} // there may be something to send
 	gone chan struct{} // another window took the desk
@@ -177,11 +178,15 @@ func (d *desk) pending(at *seat) (output []byte, said []message, over bool) {
 	for at.notified < d.notified {
 		n := d.notices[max(0, len(d.notices)-(d.notified-at.notified))]
 		at.notified++
-		m := message{Type: "notice", Text: n.Text}
+		m := message{Type: "notice", Text: n.Text, Idle: n.Idle}
 		if !n.EndsAt.IsZero() {
 			m.EndsAt = &n.EndsAt
 		}
 		said = append(said, m)
+	}
+	if !at.unrecorded && !d.live.Recorded() {
+		at.unrecorded = true
+		said = append(said, message{Type: "unrecorded"})
 	}
 	return output, said, d.over
 }

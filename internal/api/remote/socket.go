@@ -106,6 +106,7 @@ type message struct {
 	Input  *int64     `json:"input,omitempty"`  // ready: how much input has arrived
 	Text   string     `json:"text,omitempty"`
 	EndsAt *time.Time `json:"ends_at,omitempty"`
+	Idle   bool       `json:"idle,omitempty"` // notice: typing takes it back
 	Reason string     `json:"reason,omitempty"`
 }
 

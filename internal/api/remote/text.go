@@ -225,6 +225,8 @@ var texts = map[string][languages]string{
 	"js.replaced_do":      {"Only one window shows it at a time.", "Nur ein Fenster zeigt sie zur selben Zeit.", "Só uma janela a mostra por vez."},
 	"js.retake":           {"Continue here", "Hier weitermachen", "Continuar aqui"},
 	"js.ends_at":          {"This session ends at {0}, in {1} min. Save your work.", "Diese Sitzung endet um {0}, in {1} Min. Sichern Sie Ihre Arbeit.", "Esta sessão termina às {0}, em {1} min. Salve o seu trabalho."},
+	"js.idle_at":          {"Nobody has typed for a while. This session ends at {0}, in {1} min, unless you do.", "Es hat länger niemand getippt. Diese Sitzung endet um {0}, in {1} Min., wenn es so bleibt.", "Ninguém digita há algum tempo. Esta sessão termina às {0}, em {1} min, se continuar assim."},
+	"js.unrecorded":       {"Not recorded: the recorder failed", "Nicht aufgezeichnet: Aufzeichnung gestört", "Sem gravação: o gravador falhou"},
 	"js.dismiss":          {"Dismiss", "Ausblenden", "Dispensar"},
 	"js.no_clipboard":     {"Copy and paste are switched off for this session.", "Kopieren und Einfügen sind für diese Sitzung abgeschaltet.", "Copiar e colar estão desativados nesta sessão."},
 	"js.leave":            {"Terminal. Press Ctrl+F6 to leave it with the keyboard.", "Terminal. Mit Strg+F6 verlassen Sie es per Tastatur.", "Terminal. Pressione Ctrl+F6 para sair dele com o teclado."},
