@@ -161,6 +161,10 @@ func fillMember(o *api.Object, name string, v reflect.Value, rules []api.Rule) b
 		got := o.Int64(name, rules...)
 		v.SetInt(got.Value)
 		return got.Set && !got.Null
+	case reflect.Float64:
+		got := o.Number(name, rules...)
+		v.SetFloat(got.Value)
+		return got.Set && !got.Null
 	case reflect.Map:
 		return fillMap(o.Object(name, rules...), v)
 	case reflect.Slice:
@@ -222,7 +226,8 @@ func rulesOf(f reflect.StructField) []api.Rule {
 		}
 	}
 	if n, ok := number("maxItems"); ok {
-		rules = append(rules, api.Count(0, int(n)))
+		least, _ := number("minItems")
+		rules = append(rules, api.Count(int(least), int(n)))
 	}
 	if options := f.Tag.Get("enum"); options != "" {
 		rules = append(rules, api.OneOf(strings.Split(options, ",")...))

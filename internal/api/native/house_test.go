@@ -60,6 +60,8 @@ type house struct {
 	key   string // id of finn's security key
 	shop  string // id of the account
 	pid   string // id of project DEMO
+
+	stream *webhook.Stream // what follows the events; the API has one that has ended
 }
 
 func newHouse(t *testing.T) *house {
@@ -124,6 +126,19 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 		Store: store.Webhooks{DB: db, Sealer: sealer}, Access: rights, Now: now, NewID: newID, Allowed: func(netip.Addr) bool { return true }, MaxPer: 10,
 	}
 	hooks.Start()
+	subscriptions := &webhook.Subscriptions{Store: store.Subscriptions{DB: db, Sealer: sealer}, Hooks: hooks, Access: rights, Now: now, NewID: newID, Max: 3}
+	subscriptions.Start()
+	stream := func() *webhook.Stream {
+		s := &webhook.Stream{
+			Chain: store.Audit{DB: db}, Access: rights, Look: 20 * time.Millisecond, Beat: 50 * time.Millisecond, PerUser: 2,
+			Living: func(ctx context.Context, by access.Caller) error { _, err := sessions.Own(ctx, by); return err },
+		}
+		s.Start()
+		return s
+	}
+	h.stream = stream()
+	ended := stream()
+	ended.Stop() // tests that walk all operations wait for each answer
 	tokens := &token.Accesses{
 		Store: store.HTTPTokens{DB: db}, Access: rights, Reports: &guard.Failures{Store: store.Guards{DB: db}, Now: now, Threshold: 20, Window: time.Minute}, Now: now, NewID: newID,
 		FreshFor: 10 * time.Minute, MaxPerScope: 100,
@@ -175,7 +190,7 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 		Repos: &repo.Service{Store: store.Repos{DB: db}, Access: rights, Projects: projects, Disk: disk{}, Now: now, NewID: newID}, Tokens: tokens, Keys: keys,
 		SSH:   func() (string, int) { return "gate.example.test", 2222 },
 		Login: signIn, Sessions: sessions, Access: rights, Users: users, Accounts: accounts, Groups: groups,
-		Apps: apps, Providers: providers, Policy: signIn.Policy, Projects: projects, Webhooks: hooks, FreshFor: 10 * time.Minute, BodyWait: 10 * time.Second, Now: now,
+		Apps: apps, Providers: providers, Policy: signIn.Policy, Projects: projects, Webhooks: hooks, Subscriptions: subscriptions, Events: ended, FreshFor: 10 * time.Minute, BodyWait: 10 * time.Second, Now: now,
 		Keyproof: &keyproof.Service{
 			Store: store.Keyproofs{DB: db, Webhooks: store.Webhooks{DB: db, Sealer: sealer}}, Access: rights, Projects: projects, Webhooks: hooks, Now: now, NewID: newID,
 			MaxKeys: 32, MaxHooks: 10, CommitWait: time.Second, Keys: keys, OnFile: store.SSHKeyProofs{DB: db}, OnFileTime: 15 * time.Minute,

@@ -67,7 +67,7 @@ func op[In, Out any](method, path string, do access.Action, summary string, answ
 // placed says in which part of the request the fields lie that the domain refused.
 func placed(err error, in reflect.Type) error {
 	fields := fault.FieldsOf(err)
-	if len(fields) == 0 || strings.HasPrefix(fields[0].Path, "query.") {
+	if len(fields) == 0 || strings.HasPrefix(fields[0].Path, "query.") || strings.HasPrefix(fields[0].Path, "header.") {
 		return err
 	}
 	if _, hasBody := in.FieldByName("Body"); hasBody {

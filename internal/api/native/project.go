@@ -155,7 +155,7 @@ func (a *API) listProofs(ctx context.Context, by access.Caller, in listProofs) (
 type wireDelivery struct {
 	ID          string        `json:"id" format:"uuid" doc:"The invocation id."`
 	Webhook     string        `json:"webhook_id" format:"uuid"`
-	Session     string        `json:"session_id" format:"uuid"`
+	Session     string        `json:"session_id" doc:"Whose webhook it is; empty where it is one of the installation."`
 	Event       string        `json:"event"`
 	State       string        `json:"state" enum:"pending,delivered,failed"`
 	Attempts    int           `json:"attempts"`

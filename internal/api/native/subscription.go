@@ -48,14 +48,14 @@ type createSubscription struct {
 }
 
 type wireNewSubscription struct {
-	URL        string              `json:"url" maxLength:"2048" example:"https://siem.example.com/gatehouse"`
-	Events     []string            `json:"events" nullable:"false" minItems:"1" maxItems:"64" example:"[\"session.*\",\"remote.*\"]" doc:"Patterns: a type, the beginning of types up to a dot with * behind it, or * for every event."`
-	Method     string              `json:"method,omitempty" enum:"post,put,patch" default:"post"`
-	Headers    map[string][]string `json:"headers,omitempty" writeOnly:"true" doc:"Sent with each request; sealed, and never shown."`
-	Retries    *int                `json:"retries,omitempty" minimum:"0" maximum:"20" default:"8" doc:"After the first attempt."`
-	Backoff    int64               `json:"initial_backoff,omitempty" minimum:"1" maximum:"86400" default:"10" doc:"Seconds before the first retry."`
-	Multiplier float64             `json:"backoff_multiplier,omitempty" minimum:"1" maximum:"10" default:"2"`
-	Secret     string              `json:"secret,omitempty" writeOnly:"true" maxLength:"128" doc:"whsec_ and the base64 of 24 to 64 bytes; made here where it is left out."`
+	URL        string            `json:"url" maxLength:"2048" example:"https://siem.example.com/gatehouse"`
+	Events     []string          `json:"events" nullable:"false" minItems:"1" maxItems:"64" example:"[\"session.*\",\"remote.*\"]" doc:"Patterns: a type, the beginning of types up to a dot with * behind it, or * for every event."`
+	Method     string            `json:"method,omitempty" enum:"post,put,patch" default:"post"`
+	Headers    map[string]string `json:"headers,omitempty" writeOnly:"true" doc:"Sent with each request; sealed, and never shown."`
+	Retries    *int64            `json:"retries,omitempty" minimum:"0" maximum:"20" default:"8" doc:"After the first attempt."`
+	Backoff    int64             `json:"initial_backoff,omitempty" minimum:"1" maximum:"86400" default:"10" doc:"Seconds before the first retry."`
+	Multiplier float64           `json:"backoff_multiplier,omitempty" minimum:"1" maximum:"10" default:"2"`
+	Secret     string            `json:"secret,omitempty" writeOnly:"true" maxLength:"128" doc:"whsec_ and the base64 of 24 to 64 bytes; made here where it is left out."`
 }
 
 // wireMadeSubscription is one with its secret, which is shown this once.
@@ -66,10 +66,17 @@ type wireMadeSubscription struct {
 
 func (a *API) createSubscription(ctx context.Context, by access.Caller, in createSubscription) (wireMadeSubscription, error) {
 	b := in.Body
-	x, err := a.Subscriptions.Create(ctx, by, webhook.NewSubscription{
-		URL: b.URL, Method: b.Method, Headers: b.Headers, Events: b.Events, Retries: b.Retries, InitialBackoff: b.Backoff, BackoffMultiplier: b.Multiplier,
-		Secret: secret.New(b.Secret),
-	})
+	draft := webhook.NewSubscription{
+		URL: b.URL, Method: b.Method, Headers: map[string][]string{}, Events: b.Events, InitialBackoff: b.Backoff, BackoffMultiplier: b.Multiplier, Secret: secret.New(b.Secret),
+	}
+	for name, value := range b.Headers {
+		draft.Headers[name] = []string{value}
+	}
+	if b.Retries != nil {
+		retries := int(*b.Retries)
+		draft.Retries = &retries
+	}
+	x, err := a.Subscriptions.Create(ctx, by, draft)
 	if err != nil {
 		return wireMadeSubscription{}, err
 	}

@@ -37,7 +37,7 @@ func (p Patterns) Check(field string) error {
 	}
 	for _, pattern := range p {
 		if !isPattern(pattern) {
-			return fault.Fields("a pattern is none", fault.Field{Path: field, Message: "expected *, a type such as session.start, or the beginning of types such as session.*"})
+			return fault.Fields("an event pattern is not written as one", fault.Field{Path: field, Message: "expected *, a type such as session.start, or the beginning of types such as session.*"})
 		}
 	}
 	return nil
