@@ -63,6 +63,8 @@ type commands struct {
 	AccessKey accessKeyCommands `cmd:"" name:"access-key" group:"Manage" help:"SSH keys that open projects and repositories."`
 	APIKey    apikeyCommands    `cmd:"" name:"apikey" group:"Manage" help:"Keys with which programs call the API."`
 
+	Recording recordingCommands `cmd:"" group:"Look" help:"What happened in remote sessions: list, verify, export, keep."`
+
 	Access  accessCommands  `cmd:"" group:"Look" help:"Who may do what, and why."`
 	Webhook webhookCommands `cmd:"" group:"Look" help:"Webhooks of the installation; deliveries of events: list, look into, send again."`
 	Audit   auditCommands   `cmd:"" group:"Look" help:"What happened, and whether the record of it is whole."`

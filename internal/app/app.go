@@ -38,6 +38,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/git"
 	"github.com/gatehouse-project/gatehouse/internal/idp/saml"
 	"github.com/gatehouse-project/gatehouse/internal/outbound"
+	"github.com/gatehouse-project/gatehouse/internal/recording"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 	"github.com/gatehouse-project/gatehouse/internal/store"
 	"github.com/gatehouse-project/gatehouse/internal/store/postgres"
@@ -98,7 +99,11 @@ type House struct {
 
 	Devices *device.Service
 	Vault   *vault.Service // credentials of devices
-	Remote  *remote.Service
+
+	Recordings *recording.Archive // to be opened by OpenRecordings
+	Library    *remote.Library    // what was recorded, for people
+
+	Remote *remote.Service
 
 	Providers *identity.Providers
 
@@ -107,6 +112,8 @@ type House struct {
 	saml    *saml.Federation
 	git     func() (*git.Repositories, error)
 	unlock  func() // gives the data directory's lock back
+
+	releaseSpool func() // gives the lock of the spool of recordings back
 }
 
 // Open opens the data for a command. The schema must be there already: a command changes nothing that
@@ -156,6 +163,14 @@ func (h *House) open(ctx context.Context, migrate bool) (err error) {
 
 // Close gives everything back. It may be called on a House that was opened in part.
 func (h *House) Close() {
+	if h.Recordings != nil {
+		if err := h.Recordings.Close(); err != nil {
+			h.failed("close recordings", err)
+		}
+	}
+	if h.releaseSpool != nil {
+		h.releaseSpool()
+	}
 	if h.DB != nil {
 		if err := h.DB.Close(); err != nil {
 			h.Log.Error("close database", slog.String("error", err.Error()))
@@ -301,6 +316,7 @@ func (h *House) build() {
 	h.buildKeyproof()
 	h.buildSubscriptions()
 	h.buildDevices()
+	h.buildRecordings()
 	h.buildRemote()
 	h.buildAuthorizations()
 }

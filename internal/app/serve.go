@@ -63,6 +63,9 @@ func (s *Server) listenAll(ctx context.Context) (err error) {
 	if err := s.findGit(); err != nil {
 		return fmt.Errorf("open repositories: %w", err)
 	}
+	if err := s.listenRecordings(ctx); err != nil {
+		return err
+	}
 	if err := s.listenHTTP(ctx); err != nil {
 		return err
 	}
@@ -236,7 +239,7 @@ func (s *Server) Run(ctx context.Context) error {
 // startLoops starts what nouns do by themselves. All nodes run all of them: work is claimed in the store.
 func (s *Server) startLoops(ctx context.Context, loops *sync.WaitGroup) {
 	for _, run := range []func(context.Context){
-		s.Webhooks.Run, s.Subscriptions.Run, s.Keyproof.Sweep, s.Tokens.Run, s.HTTPTokens.Run, s.Keys.Run, s.Keys.Sweep, s.Audit.Run, s.hear, spareCollector, s.maintainGit, s.Sessions.Sweep, s.Vault.Run, s.Remote.Sweep,
+		s.Webhooks.Run, s.Subscriptions.Run, s.Keyproof.Sweep, s.Tokens.Run, s.HTTPTokens.Run, s.Keys.Run, s.Keys.Sweep, s.Audit.Run, s.hear, spareCollector, s.maintainGit, s.Sessions.Sweep, s.Recordings.Run, s.Library.Run, s.Vault.Run, s.Remote.Sweep,
 		func(ctx context.Context) { s.Failures.Run(ctx, time.Minute) },
 		func(ctx context.Context) { s.Lockout.Run(ctx, time.Minute) },
 		func(ctx context.Context) { guard.SweepOnce(ctx, s.Once, s.Now, time.Minute) },

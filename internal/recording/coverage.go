@@ -2,19 +2,8 @@ package recording
 
 import "github.com/gatehouse-project/gatehouse/internal/domain/remote"
 
-// Channel is one line of the coverage statement: what became of one channel of the session.
-type Channel struct {
-	Name    string `json:"channel"`
-	Kind    string `json:"kind"` // terminal, exec, file, forward, or what was refused
-	Is      string `json:"is"`   // recorded, refused, not recorded
-	To      string `json:"to,omitempty"`
-	Times   int64  `json:"times,omitempty"`  // files, forwards or refusals that the line stands for
-	Bytes   int64  `json:"bytes"`            // from the target; of files, those uploaded too
-	Sent    int64  `json:"sent,omitempty"`   // to the target
-	SHA256  string `json:"sha256,omitempty"` // of Bytes, where the line stands for one file or forward; the track of events has the others
-	SentSum string `json:"sent_sha256,omitempty"`
-	Text    string `json:"text,omitempty"`
-}
+// Channel is one line of the coverage statement.
+type Channel = remote.Covered
 
 // What became of a channel.
 const (

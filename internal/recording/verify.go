@@ -433,3 +433,50 @@ func (c *checker) totals(m Manifest, t Track, w walk) {
 		}
 	}
 }
+
+// VerifyExport checks the chain inside a track that was exported as it was signed: each segment in it says what the hash of the one before was. That shows
+// what was changed in all of them but the last; who needs that too, and the signature, verifies the recording itself.
+func VerifyExport(r io.Reader, keys []ed25519.PublicKey) (Report, error) {
+	report := Report{Trust: IntegrityOnly, Problems: []Problem{}, Coverage: []Channel{}}
+	c := checker{report: report}
+	if len(keys) > 0 {
+		c.problem(Problem{What: "an exported track carries no signature; verify the directory or the id of the recording"})
+	}
+	sum, previous, open := sha256.New(), make([]byte, sha256.Size), false
+	err := scanLines(r, func(l line) error {
+		parsed, err := parseCast(l.text)
+		if err != nil {
+			c.problem(Problem{Line: l.number, From: l.offset, To: l.offset + int64(len(l.text)), What: fmt.Sprintf("line %d: %v", l.number, err)})
+		}
+		if link := parsed.link; link != nil {
+			c.report.Segments++
+			c.report.Recording = link.Recording
+			if link.Segment > 1 {
+				previous = sum.Sum(previous[:0])
+				sum.Reset()
+			} else {
+				previous = make([]byte, sha256.Size)
+			}
+			switch {
+			case link.Segment != int64(c.report.Segments):
+				c.problem(Problem{Line: l.number, From: l.offset, What: fmt.Sprintf("segment %d stands where segment %d belongs", link.Segment, c.report.Segments)})
+			case link.Previous != hex.EncodeToString(previous):
+				c.problem(Problem{Line: l.number, From: l.offset, What: fmt.Sprintf("segment %d was changed, or cut: the one behind it, from line %d on, names another hash", link.Segment-1, l.number)})
+			}
+			open = true
+		}
+		if !l.whole {
+			c.problem(Problem{Line: l.number, From: l.offset, What: fmt.Sprintf("line %d is not whole", l.number)})
+		}
+		sum.Write(l.text)
+		if l.whole {
+			sum.Write([]byte{'\n'})
+		}
+		c.report.Bytes += int64(len(l.text)) + 1
+		return nil
+	})
+	if err == nil && !open {
+		err = errors.New("it is no recording: give a directory, a manifest.json, or a track that was exported with --format v3 --raw")
+	}
+	return c.report, err
+}

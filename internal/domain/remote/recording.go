@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"time"
 
@@ -83,6 +84,33 @@ type RecordingStore interface {
 type TrackInfo struct {
 	Name string
 	Kind string // terminal, exec
+}
+
+// Covered is one line of the coverage statement of a recording: what became of one channel of the session.
+type Covered struct {
+	Name    string `json:"channel"`
+	Kind    string `json:"kind"` // terminal, exec, file, forward, or what was refused
+	Is      string `json:"is"`   // recorded, refused, not recorded
+	To      string `json:"to,omitempty"`
+	Times   int64  `json:"times,omitempty"`  // files, forwards or refusals that the line stands for
+	Bytes   int64  `json:"bytes"`            // from the target; of files, those uploaded too
+	Sent    int64  `json:"sent,omitempty"`   // to the target
+	SHA256  string `json:"sha256,omitempty"` // of Bytes, where the line stands for one file or forward; the track of events has the others
+	SentSum string `json:"sent_sha256,omitempty"`
+	Text    string `json:"text,omitempty"`
+}
+
+// Coverage reads the statement out of the manifest, whose signature it does not look at: nothing while the recording goes on.
+func (r Recording) Coverage() []Covered {
+	var m struct {
+		Manifest struct {
+			Coverage []Covered `json:"coverage"`
+		} `json:"manifest"`
+	}
+	if len(r.Manifest) == 0 || json.Unmarshal(r.Manifest, &m) != nil {
+		return nil
+	}
+	return m.Manifest.Coverage
 }
 
 // Format is how a track is written for others.
