@@ -24,10 +24,9 @@ var (
 
 // What is on record of sessions that live, beside their start and end.
 const (
-	eventRefused    access.Action = "session.refused"    // something was asked for that the grant does not give, or that nobody gets
-	eventUnrecorded access.Action = "session.unrecorded" // it goes on although it cannot be recorded: the device is set so
-	eventEnded      access.Action = "session.ended"
-	eventWatched    access.Action = "session.watched" // somebody began to look on
+	eventRefused    access.Action = "session.channel_refused" // something was asked for that the grant does not give, or that nobody gets
+	eventUnrecorded access.Action = "session.unrecorded"      // it goes on although it cannot be recorded: the device is set so
+	eventWatched    access.Action = "session.watched"         // somebody began to look on
 )
 
 // Live is a session that this node carries, from its start to its end. All methods may be called at a time.
@@ -152,10 +151,7 @@ func bounded(text string) string {
 // event is an audit event of what the person of the session did.
 func (l *Live) event(do access.Action, outcome audit.Outcome) audit.Event {
 	x := l.Session()
-	by := access.Caller{Principal: x.User, Method: "remote_session", Address: x.Address, Door: string(x.Way)}
-	e := by.Event(l.s.Now(), do, x.Resource(), outcome).With("user", x.User.Name).With("username", x.Username)
-	e.Object.Name = x.Host
-	return e
+	return l.s.eventOf(l.s.visitor(x), do, x, outcome)
 }
 
 func (l *Live) record(e audit.Event) {
@@ -276,11 +272,15 @@ func (s *Service) Start(ctx context.Context, x Session, first Size) (*Live, erro
 	l.mu.Lock()
 	l.ready = true
 	l.mu.Unlock()
+	if hook := s.Observe.Started; hook != nil {
+		hook(x.Way, x.Protocol)
+	}
 	go l.keep()
 	return l, nil
 }
 
-// claim makes this node the only one that may start the session: of two that try one must not begin a recording.
+// claim makes this node the only one that may start the session, by the grant that governs now: of two that try one must not begin a recording. A grant
+// that asks for more than the one before leaves the session waiting.
 func (s *Service) claim(ctx context.Context, x Session) (Session, error) {
 	step, err := s.Due(ctx, x)
 	if err != nil {
@@ -289,18 +289,36 @@ func (s *Service) claim(ctx context.Context, x Session) (Session, error) {
 	if step.Kind != NothingDue { // rule S15
 		return x, ErrNotWaiting
 	}
-	return s.Store.Change(ctx, x.ID, nil, func(x Session) (Session, []audit.Event, error) {
+	grant, err := s.stillMay(ctx, x)
+	if fault.Is(err, fault.Denied) {
+		if _, err := s.finish(ctx, x.ID, Revoked, ""); err != nil && !errors.Is(err, ErrOver) {
+			return x, err
+		}
+		return x, ErrLinkDenied
+	}
+	if err != nil {
+		return x, err
+	}
+	approved := x.Terms.Approval // or it would be due
+	x, err = s.Store.Change(ctx, x.ID, nil, func(x Session) (Session, []audit.Event, error) {
 		switch {
 		case x.State == Ended || x.State == Cancelled || x.State == Expired:
 			return x, nil, ErrOver
-		case x.State == Active && x.Node != s.Node, x.State == Waiting && x.Node != "" && x.Node != s.Node:
+		case (x.State == Active || x.State == Waiting) && x.Node != "" && x.Node != s.Node:
 			return x, nil, ErrElsewhere
 		case x.State != Waiting:
 			return x, nil, ErrNotWaiting
 		}
-		x.Node = s.Node
+		x.Grant, x.Terms = grant.Number, grant.Terms
+		if due := x.next(); due == NothingDue || due == ApprovalWanted && approved {
+			x.Node = s.Node
+		}
 		return x, nil, nil
 	})
+	if err == nil && x.Node != s.Node {
+		err = ErrNotWaiting
+	}
+	return x, err
 }
 
 // begin records, activates and dials.
@@ -371,7 +389,7 @@ func (s *Service) saw(ctx context.Context, x Session, k *StrangeKey) {
 // unbegun ends what could not begin, for the reason that there is. A session that somebody ended meanwhile is over.
 func (l *Live) unbegun(ctx context.Context, err error) error {
 	switch {
-	case errors.Is(err, ErrUnrecorded):
+	case errors.Is(err, ErrUnrecorded): // lost has ended it
 	case errors.Is(err, ErrLinkDenied), errors.Is(err, ErrNoAccess):
 		l.Close(Revoked, "")
 	case ctx.Err() != nil:
@@ -416,6 +434,9 @@ func (l *Live) finish() {
 	close(l.done)
 	l.s.flushOne(context.Background(), l)
 	x := l.end()
+	if hook := l.s.Observe.Ended; hook != nil && !x.Started.IsZero() {
+		hook(x.Way, x.Protocol, x.End, x.Ended.Sub(x.Started))
+	}
 	l.endRecording(x)
 	l.s.carriedOf(l)
 	l.s.node.remove(l)

@@ -3,8 +3,6 @@ package remote
 import (
 	"context"
 	"net/netip"
-	"strconv"
-	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
@@ -18,8 +16,7 @@ func (s *Service) target(ctx context.Context, x Session, d device.Device) (Targe
 	if err != nil {
 		return Target{}, err
 	}
-	by := access.Caller{Principal: x.User, Method: "remote_session", Address: x.Address, Door: string(x.Way)}
-	plain, c, err := s.Vault.Lend(ctx, x.Credential, by.Event(s.Now(), "", x.Resource(), audit.Done).With("session", x.ID))
+	plain, c, err := s.Vault.Lend(ctx, x.Credential, s.eventOf(s.visitor(x), access.CredentialLend, x, audit.Done))
 	if err != nil {
 		return Target{}, err
 	}
@@ -41,9 +38,6 @@ func (s Session) opening() access.Opening {
 }
 
 // lostEvent is the end of a session whose node is gone.
-func (s *Service) lostEvent(x Session, now time.Time) audit.Event {
-	e := access.SystemCaller(now).Event(now, eventEnded, x.Resource(), audit.Done).With("user", x.User.Name).With("username", x.Username).
-		With("number", strconv.FormatInt(x.Number, 10)).With("reason", string(NodeLost)).With("node", x.Node)
-	e.Object.Name = x.Host
-	return e
+func (s *Service) lostEvent(x Session) audit.Event {
+	return s.eventOf(s.clock(), sessionEnded, x, audit.Done).With("why", string(NodeLost)).With("node", x.Node)
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
-	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 )
 
 // node is what lives on this node.
@@ -234,7 +233,7 @@ func (s *Service) takeOver(ctx context.Context) {
 	if !shaken.IsZero() && now.Sub(shaken) < s.lostAfter() {
 		return
 	}
-	lost, err := s.Store.Lost(ctx, now.Add(-s.lostAfter()), now, func(x Session) audit.Event { return s.lostEvent(x, now) })
+	lost, err := s.Store.Lost(ctx, now.Add(-s.lostAfter()), now, s.lostEvent)
 	if err != nil {
 		s.failed("take over from nodes that are gone", err)
 		return

@@ -363,9 +363,7 @@ func (s *Service) Watch(ctx context.Context, by access.Caller, ref string) (*Fee
 		return nil, ErrOver
 	}
 	now := s.Now()
-	e := by.Event(now, eventWatched, x.Resource(), audit.Done).With("user", x.User.Name).With("username", x.Username)
-	e.Object.Name = x.Host
-	if err := s.Audit.Record(ctx, e); err != nil {
+	if err := s.Audit.Record(ctx, s.eventOf(by, eventWatched, x, audit.Done)); err != nil {
 		return nil, fmt.Errorf("record watch: %w", err)
 	}
 	name := by.Name
