@@ -47,7 +47,7 @@ func (s *Server) owners() ([]api.Owner, error) {
 		return nil, err
 	}
 	pages := s.signin()
-	owners := []api.Owner{dialect.Owner(), s.fortanix().Owner(), s.bitbucket().Owner(), s.gitOverHTTP().Owner(), pages.Owner(), pages.Home(), own, api.Health(func(ctx context.Context) []string { return s.ready.check(ctx) })}
+	owners := []api.Owner{dialect.Owner(), s.fortanix().Owner(), s.bitbucket().Owner(), s.senhasegura().Owner(), s.gitOverHTTP().Owner(), pages.Owner(), pages.Home(), own, api.Health(func(ctx context.Context) []string { return s.ready.check(ctx) })}
 	if s.Config.MetricsOnMain() {
 		owners = append(owners, api.Owner{
 			Name: "metrics", Prefixes: []string{"/metrics"},
