@@ -52,6 +52,8 @@ type commands struct {
 	Group     groupCommands     `cmd:"" group:"Manage" help:"Sets of people who hold roles together."`
 	App       appCommands       `cmd:"" name:"app" group:"Manage" help:"Programs that sign in with a secret of their own."`
 	Authz     authzCommands     `cmd:"" name:"authorization" group:"Manage" help:"What applications may do by the API of remote sessions."`
+	Device    deviceCommands    `cmd:"" group:"Manage" help:"Targets of remote sessions, and the host keys by which they are known."`
+	Cred      credCommands      `cmd:"" name:"credential" group:"Manage" help:"What opens devices: sealed, and lent to sessions unseen."`
 	Session   sessionCommands   `cmd:"" group:"Manage" help:"Who is signed in."`
 	IDP       idpCommands       `cmd:"" name:"idp" group:"Manage" help:"Directories and identity providers where people sign in."`
 	SSO       ssoCommands       `cmd:"" name:"sso" group:"Manage" help:"What the sign-in page offers; the way back in when a provider is down."`

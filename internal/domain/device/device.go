@@ -99,7 +99,6 @@ var (
 	ErrTaken          = fault.New(fault.Conflict, "a device of that host name exists")
 	ErrUnknownHostKey = fault.New(fault.NotFound, "host key not found")
 	ErrNotSSH         = fault.New(fault.Invalid, "the device has no SSH connectivity; name the port")
-	ErrNoScan         = fault.New(fault.Conflict, "the target could not be asked for its host keys; see that it can be reached, or give the key itself")
 )
 
 // Store keeps devices.

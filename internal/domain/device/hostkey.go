@@ -161,7 +161,7 @@ func (s *Service) hostKey(ctx context.Context, id string, port int, key string) 
 	return nil, err
 }
 
-// RemoveHostKey forgets a host key, by id: whoever shows it is a stranger again. Sessions that live go on.
+// RemoveHostKey forgets a host key, by id, or by fingerprint on whichever ports: whoever shows it is a stranger again. Sessions that live go on.
 func (s *Service) RemoveHostKey(ctx context.Context, by access.Caller, id, key string) error {
 	d, err := s.may(ctx, by, access.DeviceTrust, id)
 	if err != nil {
@@ -171,14 +171,20 @@ func (s *Service) RemoveHostKey(ctx context.Context, by access.Caller, id, key s
 	if err != nil {
 		return err
 	}
+	keys = slices.DeleteFunc(keys, func(k HostKey) bool { return k.ID != key && k.Fingerprint() != key })
+	if len(keys) == 0 {
+		return ErrUnknownHostKey
+	}
 	for _, k := range keys {
-		if k.ID == key {
-			k.Decided = s.Now()
-			return s.Store.Remove(ctx, id, k.ID, hostKeyEvent(by, access.DeviceTrust, d, k).With("accepted", "false"))
+		k.Decided = s.Now()
+		if err := s.Store.Remove(ctx, id, k.ID, hostKeyEvent(by, access.DeviceTrust, d, k).With("accepted", "false")); err != nil {
+			return err
 		}
 	}
-	return ErrUnknownHostKey
+	return nil
 }
+
+const noScan = "the target could not be asked for its host keys; see that it can be reached, or give the key itself"
 
 // Scan asks a device for the host keys that it shows on a port, SSH's where port is 0, keeps them, and returns them as they stand. It accepts none.
 func (s *Service) Scan(ctx context.Context, by access.Caller, id string, port int) ([]HostKey, error) {
@@ -190,11 +196,11 @@ func (s *Service) Scan(ctx context.Context, by access.Caller, id string, port in
 		return nil, err
 	}
 	if s.Scanner == nil {
-		return nil, fault.Wrap(fault.Conflict, ErrNoScan.Text, errors.Join(ErrNoScan, errors.New("no scanner")))
+		return nil, fault.New(fault.Conflict, noScan)
 	}
 	blobs, err := s.Scanner.HostKeys(ctx, netip.AddrPortFrom(d.IP, uint16(port)))
 	if err != nil {
-		return nil, fault.Wrap(fault.Conflict, ErrNoScan.Text, errors.Join(ErrNoScan, err))
+		return nil, fault.Wrap(fault.Conflict, noScan, err)
 	}
 	return s.keepScanned(ctx, by, d, port, blobs)
 }

@@ -65,6 +65,9 @@ func (s *Service) Create(ctx context.Context, by access.Caller, in New) (Credent
 	return s.create(ctx, by, d, in)
 }
 
+// errDeviceOff is a device.ErrUnknown to wires, on which nothing is registered on a device that is switched off.
+var errDeviceOff = fault.Wrap(fault.Conflict, "the device is switched off; switch it on first", device.ErrUnknown)
+
 // device finds the device that a credential is registered on: an active one that the caller may see.
 func (s *Service) device(ctx context.Context, by access.Caller, in New) (device.Device, error) {
 	switch {
@@ -82,8 +85,11 @@ func (s *Service) device(ctx context.Context, by access.Caller, in New) (device.
 	if err != nil {
 		return device.Device{}, err
 	}
-	if d.Disabled || in.Device == "" && d.IP != in.IP.Unmap() {
+	switch {
+	case in.Device == "" && d.IP != in.IP.Unmap():
 		return device.Device{}, device.ErrUnknown
+	case d.Disabled:
+		return device.Device{}, errDeviceOff
 	}
 	return d, nil
 }
