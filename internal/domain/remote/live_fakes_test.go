@@ -310,7 +310,20 @@ func (l *liveLink) Forward(_ context.Context, host string, _ int) (io.ReadWriteC
 	return o, nil
 }
 func (l *liveLink) Done() <-chan struct{} { return l.gone }
-func (l *liveLink) Err() error            { return l.err }
+func (l *liveLink) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// goes is the target closing the connection; what it printed can be read yet.
+func (l *liveLink) goes(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over, l.err = true, err
+	close(l.gone)
+}
+
 func (l *liveLink) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

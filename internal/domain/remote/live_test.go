@@ -524,8 +524,7 @@ func TestTarget_that_goes(t *testing.T) {
 			l := h.start("x", "ana", everything)
 			c, far := h.terminal(l)
 			go func() { _, _ = far.print.Write([]byte("logout")); far.ends(3) }()
-			close(h.target.links[0].gone)
-			h.target.links[0].over = true
+			h.target.links[0].goes(nil)
 			if got := readSome(t, c, 6); got != "logout" {
 				t.Errorf("read %q", got)
 			}
@@ -544,9 +543,7 @@ func TestTarget_that_goes(t *testing.T) {
 			h := newLiveHouse(t, "a", newLiveStore())
 			l := h.start("x", "ana", everything)
 			h.terminal(l)
-			h.target.links[0].err = errors.New("connection reset")
-			close(h.target.links[0].gone)
-			h.target.links[0].over = true
+			h.target.links[0].goes(errors.New("connection reset"))
 			h.gone(l, remote.Failed)
 		})
 	})
