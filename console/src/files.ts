@@ -122,7 +122,12 @@ export class Files {
 			head.append(cell);
 		}
 		const body = table.createTBody();
-		if (folder.parent) body.append(this.row("..", text("up"), () => void this.open(folder.parent)));
+		if (folder.parent) {
+			const up = this.row("..", text("up"), () => void this.open(folder.parent));
+			up.insertCell();
+			up.insertCell();
+			body.append(up);
+		}
 		for (const entry of folder.entries) {
 			const at = this.inside(entry.name);
 			const row =

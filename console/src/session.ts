@@ -52,6 +52,8 @@ const wire = new Wire(path, patience, {
 			});
 		}
 		files?.stop();
+		part("notices").replaceChildren();
+		document.querySelector(".recorded")?.remove();
 		const why = said || (reason === "lost" ? text("ended_lost") : text("ended_gone"));
 		over(text("ended"), why, text("ended_again"));
 	},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -43,6 +44,7 @@ type house struct {
 	engine   *engine
 	library  *library
 	login    *people
+	line     *line
 }
 
 func newHouse(t *testing.T, change ...func(*remoteapi.Options)) *house {
@@ -50,6 +52,8 @@ func newHouse(t *testing.T, change ...func(*remoteapi.Options)) *house {
 	h := &house{sessions: newSessions(), engine: newEngine(), library: &library{}, login: &people{}}
 	h.engine.sessions = h.sessions
 	h.Server = httptest.NewUnstartedServer(nil)
+	h.line = &line{Listener: h.Listener}
+	h.Listener = h.line
 	at := &url.URL{Scheme: "http", Host: h.Listener.Addr().String()}
 	o := remoteapi.Options{
 		Sessions: h.sessions, Engine: h.engine, Library: h.library, Login: h.login, Cookies: api.Cookies{PublicURL: at},
@@ -83,6 +87,33 @@ func newHouse(t *testing.T, change ...func(*remoteapi.Options)) *house {
 		h.Close()
 	})
 	return h
+}
+
+// line lets a test cut all connections, as a network does that goes.
+type line struct {
+	net.Listener
+	mu  sync.Mutex
+	all []net.Conn
+}
+
+func (l *line) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, c)
+	return c, nil
+}
+
+func (l *line) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.all {
+		_ = c.Close()
+	}
+	l.all = nil
 }
 
 // waiting is a session to which nothing more is due.
@@ -267,7 +298,8 @@ type engine struct {
 	shell    func() *channel
 	feed     []remote.Frame
 	watchErr error
-	root     string // folder of the target's files
+	hold     chan struct{} // a feed that is read goes on until it is closed; nil: it ends
+	root     string        // folder of the target's files
 }
 
 func newEngine() *engine { return &engine{lives: map[string]*live{}, shell: echo} }
@@ -317,12 +349,21 @@ func (e *engine) Watch(context.Context, access.Caller, string) (remoteapi.Feed, 
 	if e.watchErr != nil {
 		return nil, e.watchErr
 	}
-	return &feed{left: e.feed}, nil
+	return &feed{left: e.feed, hold: e.hold}, nil
 }
 
-type feed struct{ left []remote.Frame }
+type feed struct {
+	left []remote.Frame
+	hold chan struct{}
+}
 
-func (f *feed) Next(context.Context) ([]remote.Frame, error) {
+func (f *feed) Next(ctx context.Context) ([]remote.Frame, error) {
+	if len(f.left) == 0 && f.hold != nil {
+		select {
+		case <-f.hold:
+		case <-ctx.Done():
+		}
+	}
 	if len(f.left) == 0 {
 		return nil, io.EOF
 	}
