@@ -54,8 +54,8 @@ func parseScript(to remote.Target) ([]step, error) {
 	}
 	if len(steps) == 0 {
 		steps = []step{
-			{expect: asksName.MatchString, skip: asksPassword.MatchString, fill: to.Username},
-			{expect: asksPassword.MatchString, fill: to.Password.Reveal(), password: true},
+			{expect: lastLine(asksName), skip: lastLine(asksPassword), fill: to.Username},
+			{expect: lastLine(asksPassword), fill: to.Password.Reveal(), password: true},
 		}
 	}
 	if len(steps) > maxSteps {
@@ -67,6 +67,11 @@ func parseScript(to remote.Target) ([]step, error) {
 		}
 	}
 	return steps, nil
+}
+
+// lastLine matches the line that a target has not ended.
+func lastLine(question *regexp.Regexp) func(text string) bool {
+	return func(text string) bool { return question.MatchString(text[strings.LastIndexAny(text, "\r\n")+1:]) }
 }
 
 // fill puts the credential into what is typed.

@@ -103,8 +103,8 @@ func TestDial_signs_in_to_telnetd(t *testing.T) {
 	if said = expect(t, ch, "byte\r\n"); !strings.Contains(said, "ff 0a") {
 		t.Errorf("got %q", said)
 	}
-	say(t, ch, "sleep 60\r")
-	expect(t, ch, "sleep 60")
+	say(t, ch, "sh -c 'echo b\"\"egun; sleep 60'\r")
+	expect(t, ch, "begun\r\n")
 	if err := ch.Signal("INT"); err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +240,7 @@ func TestDial_does_not_wait_for_ever(t *testing.T) {
 	}{
 		"it says nothing":          {func(net.Conn) {}, remote.ErrTargetLogin},
 		"it closes":                {func(c net.Conn) { c.Close() }, remote.ErrUnreachable},
-		"it floods":                {func(c net.Conn) { flood(c, "no prompt here\r\n") }, remote.ErrUnreachable},
+		"it floods":                {func(c net.Conn) { flood(c, strings.Repeat("no prompt here\r\n", 100)) }, remote.ErrUnreachable},
 		"it negotiates on":         {func(c net.Conn) { go io.Copy(io.Discard, c); flood(c, "\xff\xfd\x63\xff\xfb\x63") }, remote.ErrUnreachable},
 		"it begins and never ends": {func(c net.Conn) { flood(c, "\xff\xfa\x18"+strings.Repeat("x", 1000)) }, remote.ErrTargetLogin},
 		"it closes after the password": {func(c net.Conn) {
