@@ -32,6 +32,13 @@ func (s *Server) heard(payload string) {
 		s.Sessions.ForgetPrincipal(id)
 		s.Keys.ForgetUser(id)
 		s.HTTPTokens.ForgetUser(id)
+		s.Remote.HeardGrants()
+	case "binding":
+		s.Remote.HeardGrants()
+	case "remote":
+		s.Remote.Heard(id)
+	case "remote.watch":
+		s.Remote.HeardWatch(id)
 	case "application":
 		s.Sessions.ForgetPrincipal(id)
 	case "account":
@@ -56,4 +63,5 @@ func (s *Server) missed() {
 	s.Webhooks.Wake()
 	s.Subscriptions.Wake()
 	s.Events.Wake()
+	s.Remote.HeardGrants()
 }

@@ -66,6 +66,7 @@ func (s *Server) listenAll(ctx context.Context) (err error) {
 	if err := s.listenRecordings(ctx); err != nil {
 		return err
 	}
+	s.metrics.countRemote(s.Remote)
 	if err := s.listenHTTP(ctx); err != nil {
 		return err
 	}
@@ -239,7 +240,7 @@ func (s *Server) Run(ctx context.Context) error {
 // startLoops starts what nouns do by themselves. All nodes run all of them: work is claimed in the store.
 func (s *Server) startLoops(ctx context.Context, loops *sync.WaitGroup) {
 	for _, run := range []func(context.Context){
-		s.Webhooks.Run, s.Subscriptions.Run, s.Keyproof.Sweep, s.Tokens.Run, s.HTTPTokens.Run, s.Keys.Run, s.Keys.Sweep, s.Audit.Run, s.hear, spareCollector, s.maintainGit, s.Sessions.Sweep, s.Recordings.Run, s.Library.Run, s.Vault.Run, s.Remote.Sweep,
+		s.Webhooks.Run, s.Subscriptions.Run, s.Keyproof.Sweep, s.Tokens.Run, s.HTTPTokens.Run, s.Keys.Run, s.Keys.Sweep, s.Audit.Run, s.hear, spareCollector, s.maintainGit, s.Sessions.Sweep, s.Recordings.Run, s.Library.Run, s.Vault.Run, s.Remote.Sweep, s.Remote.Run,
 		func(ctx context.Context) { s.Failures.Run(ctx, time.Minute) },
 		func(ctx context.Context) { s.Lockout.Run(ctx, time.Minute) },
 		func(ctx context.Context) { guard.SweepOnce(ctx, s.Once, s.Now, time.Minute) },
@@ -269,6 +270,9 @@ func (s *Server) hear(ctx context.Context) {
 func (s *Server) shutDown() {
 	ctx, cancel := context.WithTimeout(context.Background(), s.Config.ShutdownTimeout)
 	defer cancel()
+	var sessions sync.WaitGroup
+	defer sessions.Wait()
+	sessions.Go(func() { s.Remote.Drain(ctx) }) // their sockets are no requests any more, which Shutdown would wait for
 	for _, server := range []*http.Server{s.http, s.metricsHTTP} {
 		if server == nil {
 			continue
