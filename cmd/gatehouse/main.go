@@ -55,6 +55,9 @@ type commands struct {
 	Device    deviceCommands    `cmd:"" group:"Manage" help:"Targets of remote sessions, and the host keys by which they are known."`
 	Cred      credCommands      `cmd:"" name:"credential" group:"Manage" help:"What opens devices: sealed, and lent to sessions unseen."`
 	Session   sessionCommands   `cmd:"" group:"Manage" help:"Who is signed in."`
+	Grant     grantCommands     `cmd:"" group:"Manage" help:"Who may open remote sessions, where, when, and after what."`
+	Request   requestCommands   `cmd:"" group:"Manage" help:"Requests of people whose grants ask for approval."`
+	Remote    remoteCommands    `cmd:"" group:"Manage" help:"Remote sessions: list and end."`
 	IDP       idpCommands       `cmd:"" name:"idp" group:"Manage" help:"Directories and identity providers where people sign in."`
 	SSO       ssoCommands       `cmd:"" name:"sso" group:"Manage" help:"What the sign-in page offers; the way back in when a provider is down."`
 	Basic     basicCommands     `cmd:"" name:"basic-auth" group:"Manage" help:"Who may still send a password by HTTP Basic."`
