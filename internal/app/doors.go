@@ -48,6 +48,7 @@ func (s *Server) owners() ([]api.Owner, error) {
 	}
 	pages := s.signin()
 	owners := []api.Owner{dialect.Owner(), s.fortanix().Owner(), s.bitbucket().Owner(), s.senhasegura().Owner(), s.gitOverHTTP().Owner(), pages.Owner(), pages.Home(), own, api.Health(func(ctx context.Context) []string { return s.ready.check(ctx) })}
+	owners = append(owners, s.remoteOwners()...)
 	if s.Config.MetricsOnMain() {
 		owners = append(owners, api.Owner{
 			Name: "metrics", Prefixes: []string{"/metrics"},
@@ -61,7 +62,7 @@ func (s *Server) owners() ([]api.Owner, error) {
 func (s *Server) native() *native.API {
 	return &native.API{
 		Login: s.Login, Sessions: s.Sessions, Access: s.Access, Users: s.Users, Accounts: s.Accounts, Groups: s.Groups, Apps: s.Apps, Providers: s.Providers,
-		Policy: s.Policies, Projects: s.Projects, Repos: s.Repos, Tokens: s.HTTPTokens, Keys: s.Keys, SSH: s.publicSSH, Devices: s.Devices, Vault: s.Vault,
+		Policy: s.Policies, Projects: s.Projects, Repos: s.Repos, Tokens: s.HTTPTokens, Keys: s.Keys, SSH: s.publicSSH, Devices: s.Devices, Vault: s.Vault, Library: s.Library,
 		Keyproof: s.Keyproof, Webhooks: s.Webhooks, Subscriptions: s.Subscriptions, Events: s.Events, Cookies: s.cookies(), BodyWait: bodyWait, FreshFor: s.Config.Auth.Fresh, Now: s.Now,
 	}
 }

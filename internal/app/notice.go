@@ -35,7 +35,10 @@ func (s *Server) heard(payload string) {
 		s.Remote.HeardGrants()
 	case "binding":
 		s.Remote.HeardGrants()
+	case "remote.request":
+		s.pages.Heard(id)
 	case "remote":
+		s.pages.Heard(id)
 		s.Remote.Heard(id)
 	case "remote.watch":
 		s.Remote.HeardWatch(id)

@@ -19,6 +19,7 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"github.com/gatehouse-project/gatehouse/internal/api"
+	remoteapi "github.com/gatehouse-project/gatehouse/internal/api/remote"
 	"github.com/gatehouse-project/gatehouse/internal/domain/guard"
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
@@ -42,6 +43,8 @@ type Server struct {
 	ssh                     *sshd.Server
 	sshListener             net.Listener
 	ready                   readiness
+
+	pages *remoteapi.Pages // of remote sessions
 }
 
 // Listen opens the listeners and makes what the first start needs. Nothing is served before Run.
@@ -272,7 +275,11 @@ func (s *Server) shutDown() {
 	defer cancel()
 	var sessions sync.WaitGroup
 	defer sessions.Wait()
-	sessions.Go(func() { s.Remote.Drain(ctx) }) // their sockets are no requests any more, which Shutdown would wait for
+	s.pages.Shut()
+	sessions.Go(func() { // their sockets are no requests any more, which Shutdown would wait for
+		s.Remote.Drain(ctx)
+		s.pages.Drain(ctx)
+	})
 	for _, server := range []*http.Server{s.http, s.metricsHTTP} {
 		if server == nil {
 			continue

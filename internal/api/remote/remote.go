@@ -167,7 +167,10 @@ func (p *Pages) playRoutes() []api.Route {
 // Heard is told that something changed with a session: a page that waits for it looks at once.
 func (p *Pages) Heard(id string) { p.desks.changed(id) }
 
-// Drain ends what the pages hold, and waits for it until ctx ends: terminals whose sessions are over.
+// Shut ends the streams of pages that wait: a server that is being stopped waits for them otherwise.
+func (p *Pages) Shut() { p.desks.close() }
+
+// Drain waits until ctx ends for the terminals, whose sessions somebody else ends.
 func (p *Pages) Drain(ctx context.Context) { p.desks.drain(ctx) }
 
 // EngineOf lets a Service carry what the pages show.
