@@ -50,7 +50,7 @@ func (s *Server) listenRecordings(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("take spool of recordings: %w; give each node a data directory of its own", err)
 	}
-	s.releaseSpool = release
+	s.releaseSpool, s.Remote.Recordings = release, s.Recordings
 	s.metrics.gauge("gatehouse_recordings_live", "Sessions that are being recorded.", s.Recordings.Living)
 	failed := prometheus.NewCounter(prometheus.CounterOpts{Name: "gatehouse_recordings_failed_total", Help: "Recordings that could not go on."})
 	uploaded := prometheus.NewCounter(prometheus.CounterOpts{Name: "gatehouse_recordings_uploaded_bytes_total", Help: "Bytes of closed segments that were stored."})

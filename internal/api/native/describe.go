@@ -120,6 +120,9 @@ func (b describer) answer(o line) *huma.Response {
 	if o.stream {
 		kind = "text/event-stream"
 	}
+	if o.media != "" {
+		kind = o.media
+	}
 	return &huma.Response{Description: http.StatusText(o.status), Content: jsonContent(kind, b.own.Schema(o.out, true, ""))}
 }
 

@@ -2,6 +2,8 @@ package native_test
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -27,6 +29,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/domain/policy"
 	"github.com/gatehouse-project/gatehouse/internal/domain/project"
+	"github.com/gatehouse-project/gatehouse/internal/domain/remote"
 	"github.com/gatehouse-project/gatehouse/internal/domain/repo"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
@@ -184,6 +187,9 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 		Store: store.Devices{DB: db}, Access: rights, Now: now, NewID: newID, Allowed: func(a netip.Addr) bool { return !a.IsLoopback() }, Scanner: hostKeys(),
 	}
 	h.api = &native.API{
+		Library: &remote.Library{
+			Store: store.Recordings{DB: db}, Archive: tapes{}, Access: rights, Audit: &audit.Service{Store: store.Audit{DB: db}, Now: now}, Now: now, OnError: func(string, error) {},
+		},
 		Devices: devices, Vault: &vault.Service{
 			Store: store.Credentials{DB: db, Sealer: sealer}, Access: rights, Devices: devices, Now: now, NewID: newID, Held: time.Hour, FreshFor: 10 * time.Minute,
 		},
@@ -197,6 +203,20 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 		},
 	}
 }
+
+// tapes hold one terminal, whatever is asked for.
+type tapes struct{}
+
+func (tapes) Tracks(context.Context, string) ([]remote.TrackInfo, error) {
+	return []remote.TrackInfo{{Name: "terminal", Kind: "terminal"}}, nil
+}
+
+func (tapes) Export(_ context.Context, _ string, x remote.Export, to io.Writer) error {
+	_, err := fmt.Fprintf(to, "%s %s %v\n", x.Track, x.Format, x.Raw)
+	return err
+}
+
+func (tapes) Erase(context.Context, string) error { return nil }
 
 // disk is where no repository lies: this room never opens one.
 type disk struct{}

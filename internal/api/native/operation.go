@@ -20,6 +20,7 @@ type line struct {
 	status                           int
 	public                           bool         // anybody may ask: there is no caller
 	tokens                           bool         // a personal HTTP access token may ask as well, as far as its permissions go
+	media                            string       // what it answers with, where that is no JSON
 	stream                           bool         // it answers with server-sent events, of which out is the data
 	fresh                            bool         // changes how people sign in, or gives them rights: it needs a fresh proof (rule F14)
 	in, out                          reflect.Type // of the request, and of the body of the answer; none where there is none

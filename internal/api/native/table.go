@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/login"
 	"github.com/gatehouse-project/gatehouse/internal/domain/policy"
 	"github.com/gatehouse-project/gatehouse/internal/domain/project"
+	"github.com/gatehouse-project/gatehouse/internal/domain/remote"
 	"github.com/gatehouse-project/gatehouse/internal/domain/repo"
 	"github.com/gatehouse-project/gatehouse/internal/domain/session"
 	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
@@ -41,6 +42,7 @@ type API struct {
 	Webhooks  *webhook.Service
 	Devices   *device.Service
 	Vault     *vault.Service
+	Library   *remote.Library
 
 	Subscriptions *webhook.Subscriptions
 	Events        *webhook.Stream
@@ -77,6 +79,7 @@ func (a *API) tags() []tag {
 		a.keyProofs(),
 		a.devices(),
 		a.credentials(),
+		a.recordings(),
 		a.subscriptions(),
 	}
 }
