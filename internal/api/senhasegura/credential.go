@@ -153,8 +153,12 @@ func (f *fields) settings() (*[]device.Protocol, map[string]any) {
 	if session == nil {
 		return nil, extra
 	}
+	const restricted = "restrict_access_to_remote_application" // which sessions ask for by this name
 	protocols := []device.Protocol{}
 	for name, raw := range session {
+		if name == restricted {
+			extra[restricted], _ = truth(raw)
+		}
 		p := device.Protocol(strings.ToLower(name))
 		if p.DefaultPort() == 0 {
 			continue

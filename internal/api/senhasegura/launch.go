@@ -54,8 +54,21 @@ func (d *Dialect) wanted(c *call) (remote.Want, error) {
 	want.Port = int(f.integer("port", 1, 65535, errPort))
 	want.Screen = f.screen("screensize")
 	want.Bound = f.address("remoteAddr")
-	want.RemoteApp = int(f.integer("remoteapp", 1, 1<<31-1, errRemoteApp))
+	want.RemoteApp = f.remoteApp("remoteapp")
 	return want, f.wrong()
+}
+
+// remoteApp reads the number of an application; absent is 0. What is no number is none that there is: whether there is one is asked last of all.
+func (f *fields) remoteApp(name string) int {
+	text := strings.TrimSpace(f.text(name))
+	if text == "" {
+		return 0
+	}
+	n, err := strconv.ParseInt(text, 10, 32)
+	if err != nil || n < 1 {
+		return -1
+	}
+	return int(n)
 }
 
 const (

@@ -39,7 +39,7 @@ func (d *Dialect) sessionOf(x remote.Session) wireSession {
 	at := netip.AddrPortFrom(x.IP, uint16(x.Port)).String() //nolint:gosec // a port
 	out := wireSession{
 		ID: number(x.Number), SessionID: x.Code, User: x.User.Name, Credential: x.Username, Credencial: x.Username, Device: at, Dispositivo: at,
-		Protocol: strings.ToLower(string(x.Protocol)), Proxy: proxies[x.Way], Start: moment(x.Started), PreventPurge: "No", ITSM: noneIfEmpty(x.Reference),
+		Protocol: strings.ToLower(string(x.Protocol)), Proxy: proxies[x.Way], Start: moment(x.Started), PreventPurge: "No", Request: noneIfEmpty(x.Request), ITSM: noneIfEmpty(x.Reference),
 	}
 	if x.Address.IsValid() {
 		out.OriginIP = x.Address.String()
