@@ -69,6 +69,7 @@ func (s *Server) listenAll(ctx context.Context) (err error) {
 	if err := s.listenRecordings(ctx); err != nil {
 		return err
 	}
+	s.connectRemote()
 	s.metrics.countRemote(s.Remote)
 	if err := s.listenHTTP(ctx); err != nil {
 		return err
