@@ -26,6 +26,7 @@ func (h *House) buildRemote() {
 			LinkLife: c.LinkLife, Grace: c.Grace, Wait: c.Wait, Idle: c.Idle, Absolute: c.Absolute, Notices: c.Notices, Reattach: c.Reattach,
 			AddressScope: c.AddressScope, PinAlways: c.PinAlways, RequireCredential: c.RequireCredential, FinishedKept: c.FinishedKept, PerUser: c.PerUser,
 			Beat: c.Beat, LostAfter: c.LostAfter, Look: c.Look, Sweep: c.Sweep, DialTimeout: c.DialTimeout,
+			Channels: c.Channels, IdleNotice: c.IdleNotice, Frame: c.Frame, WatchLife: c.WatchLife,
 		},
 		Node: h.Node, Now: h.Now, NewID: newID, OnError: h.failed,
 	}

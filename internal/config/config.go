@@ -203,6 +203,10 @@ type Remote struct {
 	Beat        time.Duration
 	LostAfter   time.Duration // longer than Beat
 	DialTimeout time.Duration
+	Channels    int
+	IdleNotice  time.Duration
+	Frame       time.Duration
+	WatchLife   time.Duration
 }
 
 // Recording is how remote sessions are recorded.

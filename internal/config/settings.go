@@ -119,6 +119,10 @@ func table() []Setting {
 		{"remote.beat_every", "", "duration", "5s", "How often a node says that it lives.", wait(func(c *Config) *time.Duration { return &c.Remote.Beat })},
 		{"remote.lost_after", "", "duration", "20s", "How long a node may be silent before its sessions count as lost. Longer than `remote.beat_every`.", wait(func(c *Config) *time.Duration { return &c.Remote.LostAfter })},
 		{"remote.dial_timeout", "", "duration", "15s", "How long a device may take to answer and to let Gatehouse sign in.", wait(func(c *Config) *time.Duration { return &c.Remote.DialTimeout })},
+		{"remote.channels", "", "number", "32", "Terminals, commands, SFTP connections and forwards that one remote session may have open at a time. Each may hold 2 MiB of what its device sends faster than the person takes.", whole(func(c *Config) *int { return &c.Remote.Channels }, 1, maxInt)},
+		{"remote.idle_notice", "", "duration", "1m", "How long before the end of an idle remote session the person is told.", wait(func(c *Config) *time.Duration { return &c.Remote.IdleNotice })},
+		{"remote.frame_every", "", "duration", "200ms", "How often what passes in a remote session is handed to those who look on.", wait(func(c *Config) *time.Duration { return &c.Remote.Frame })},
+		{"remote.watch_life", "", "duration", "30s", "How long somebody who looks on and whose node is gone counts as looking on.", wait(func(c *Config) *time.Duration { return &c.Remote.WatchLife })},
 
 		{"device.allow", "", "CIDRs", "", "Loopback and link-local addresses, and Gatehouse's own, that callers of an API may give to devices all the same. At the server's command line loopback needs no entry.", prefixes(func(c *Config) *[]netip.Prefix { return &c.Device.Allow })},
 
