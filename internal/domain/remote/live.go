@@ -39,6 +39,7 @@ type Live struct {
 	notices    chan Notice
 	typed      atomic.Int64 // when the person last sent something, in Unix nanoseconds
 	unrecorded atomic.Bool  // it goes on without a recorder
+	stopped    atomic.Bool  // nothing is carried any more
 	toTarget   counter
 	toPerson   counter
 
@@ -133,7 +134,7 @@ func (l *Live) Refuse(kind, text string) {
 
 // refuse writes down a refusal. The channel is refused whether or not it can be: nothing was carried.
 func (l *Live) refuse(kind, what, why string) {
-	l.note(Note{Kind: "refused", Channel: kind, Way: kind, Name: bounded(what), Text: why})
+	_ = l.note(Note{Kind: "refused", Channel: kind, Way: kind, Name: bounded(what), Text: why}) // a recorder that fails here has ended the session
 	e := l.event(eventRefused, audit.Refused).With("kind", kind).With("what", bounded(what))
 	e.Reason = why
 	l.record(e)
@@ -424,14 +425,15 @@ func (s *Service) Lived(id string) (*Live, bool) {
 
 // finish closes all there is of a session, in the order in which it counts: the target first, then the tracks, then the store, then the recording.
 func (l *Live) finish() {
+	l.stopped.Store(true)
 	l.mu.Lock()
 	link := l.link
 	l.mu.Unlock()
 	if link != nil {
 		_ = link.Close() // it is over either way
 	}
+	close(l.done) // a recorder that hangs keeps nobody in
 	l.shutAll()
-	close(l.done)
 	l.s.flushOne(context.Background(), l)
 	x := l.end()
 	if hook := l.s.Observe.Ended; hook != nil && !x.Started.IsZero() {

@@ -50,7 +50,6 @@ type channel struct {
 
 	mu   sync.RWMutex // held for writing only to shut
 	shut bool
-	bad  error // why nothing is carried any more
 	exit Exit
 }
 
@@ -193,7 +192,7 @@ func (l *Live) wake() {
 func (c *channel) carry(p []byte, keep func(tape, []byte) error) error {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	if c.shut {
+	if c.shut || c.l.stopped.Load() {
 		return ErrOver
 	}
 	if c.tape == nil || !c.file && !c.l.Recorded() {

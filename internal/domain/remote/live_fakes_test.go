@@ -409,7 +409,8 @@ type liveTape struct {
 	mu     sync.Mutex
 	tracks map[string]*liveTrack
 	notes  []remote.Note
-	room   atomic.Int64 // bytes that it has room for
+	room   atomic.Int64  // bytes that it has room for
+	hang   chan struct{} // where set, bytes wait for it
 	failed chan struct{}
 	err    error
 	ended  *remote.Session
@@ -492,6 +493,9 @@ func (t *liveTape) said(kind string) (out []remote.Note) {
 }
 
 func (t *liveTrack) keep(b *bytes.Buffer, p []byte) error {
+	if t.t.hang != nil {
+		<-t.t.hang
+	}
 	t.t.mu.Lock()
 	defer t.t.mu.Unlock()
 	if t.t.err == nil && t.t.room.Add(-int64(len(p))) < 0 {

@@ -70,10 +70,10 @@ type flow struct {
 	whole bool // it ended in peace
 }
 
-func (f *flow) add(p []byte) error {
+func (f *flow) add(l *Live, p []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.shut {
+	if f.shut || l.stopped.Load() {
 		return ErrOver
 	}
 	f.sum.Write(p) // never fails
@@ -99,7 +99,7 @@ func (f *flow) ended() {
 func (f *forward) Read(p []byte) (int, error) {
 	n, err := f.to.Read(p)
 	if n > 0 {
-		if bad := f.out.add(p[:n]); bad != nil {
+		if bad := f.out.add(f.l, p[:n]); bad != nil {
 			clear(p[:n])
 			return 0, bad
 		}
@@ -113,7 +113,7 @@ func (f *forward) Read(p []byte) (int, error) {
 
 // Write implements io.Writer.
 func (f *forward) Write(p []byte) (int, error) {
-	if err := f.in.add(p); err != nil {
+	if err := f.in.add(f.l, p); err != nil {
 		return 0, err
 	}
 	f.l.toTarget.add(len(p))

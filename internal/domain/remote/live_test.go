@@ -315,9 +315,9 @@ func TestChannels_carry_what_is_recorded(t *testing.T) {
 		}
 		h.tape("x").room.Store(room)
 		type carried struct {
-			c         remote.Channel
-			far       *liveChannel
-			out, typs []byte
+			c   remote.Channel
+			far *liveChannel
+			out []byte
 		}
 		var all []*carried
 		for range rapid.IntRange(1, 3).Draw(r, "channels") {
@@ -441,6 +441,26 @@ func TestRecorder_that_fails(t *testing.T) { // rule W14
 			l.Close(remote.Closed, "")
 			h.gone(l, remote.Closed)
 		})
+	})
+}
+
+func TestRecorder_that_hangs_keeps_nobody_in(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newLiveHouse(t, "a", newLiveStore())
+		l := h.start("x", "ana", everything)
+		c, _ := h.terminal(l)
+		tape := h.tape("x")
+		tape.hang = make(chan struct{}) // a disk that does not answer
+		go func() { _, _ = c.Write([]byte("x")) }()
+		synctest.Wait()
+		began := time.Now()
+		l.Close(remote.Dropped, "eve")
+		<-l.Done()
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		close(tape.hang)
+		h.gone(l, remote.Dropped)
 	})
 }
 

@@ -123,7 +123,8 @@ func (s *Service) HeardGrants() {
 
 // HeardWatch is told by notice that somebody began to look on at a session, or stopped.
 func (s *Service) HeardWatch(id string) {
-	if s.node.carried(id) != nil {
+	if l := s.node.carried(id); l != nil {
+		l.screen.begin()
 		signal(s.node.signals().watches)
 	}
 }

@@ -19,7 +19,8 @@ import (
 const (
 	ringSize    = 64 << 10         // of the latest output that who comes late sees
 	frameLife   = time.Minute      // how long frames lie in the store
-	snapshotGap = 5 * time.Second  // how long after another somebody who looks on can begin
+	snapshotGap = 5 * time.Second  // how long after another one comes where something passes, so that somebody can begin there
+	snapshotMay = 30 * time.Second // and where nothing does
 	watchBack   = 10 * time.Second // how far back a feed looks for a frame to begin with: more than snapshotGap, and the difference of clocks
 )
 
@@ -79,6 +80,13 @@ func (s *screen) look(names []string) (came []string) {
 		s.pending, s.bytes, s.skipped, s.due = nil, 0, false, false
 	}
 	return came
+}
+
+// begin makes the next frame one with which somebody can begin.
+func (s *screen) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.due = true
 }
 
 // show begins to show a channel, unless there is one with at least as much to see.
@@ -193,7 +201,8 @@ func (s *screen) frames(now time.Time) []Frame {
 	case len(s.pending) > 0:
 		out = append(out, s.frame(now, s.passed(now)))
 	}
-	late := now.Sub(s.snapshot) >= snapshotGap && len(out) > 0
+	since := now.Sub(s.snapshot)
+	late := since >= snapshotGap && len(out) > 0 || since >= snapshotMay
 	if (s.due || late) && !s.skipped {
 		out = append(out, s.frame(now, s.whole(snapshotMark)))
 	}
