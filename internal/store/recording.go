@@ -138,37 +138,30 @@ func (s Recordings) Recording(ctx context.Context, ref string) (r remote.Recordi
 	return r, err
 }
 
-// Recordings implements remote.RecordingStore. Which devices and credentials somebody may see is a list of ids, which JSON carries as one parameter.
+// Recordings implements remote.RecordingStore.
 func (s Recordings) Recordings(ctx context.Context, which remote.Which, w page.Window) (page.Page[remote.Recording], error) {
-	query := `SELECT ` + recordingColumns + recordingsFrom + ` WHERE r.session < $1 AND ($2 = '' OR x.user_id = $2) AND ($3 = '' OR x.target = $3)
-		AND ($4 = FALSE OR r.ended IS NULL)`
-	args := []any{below(w.After), which.User, which.Device, which.Active}
-	if !which.AllDevices && !which.AllCredentials {
-		query += ` AND (FALSE`
-		if n := len(which.Devices); n > 0 {
-			query += ` OR x.target IN (` + places(len(args)+1, n) + `)`
-			args = append(args, anyOf(which.Devices)...)
-		}
-		if n := len(which.Credentials); n > 0 {
-			query += ` OR x.credential IN (` + places(len(args)+1, n) + `)`
-			args = append(args, anyOf(which.Credentials)...)
-		}
-		query += `)`
+	c := &clause{}
+	c.add(`r.session < ` + c.arg(below(w.After)))
+	visible, err := c.seen(which.Seen, "x.target", "x.credential", "x.user_id")
+	if err != nil {
+		return page.Page[remote.Recording]{}, err
 	}
-	query += ` ORDER BY r.session DESC LIMIT ` + places(len(args)+1, 1)
-	all, err := readAll(ctx, s.DB, scanRecording, query, append(args, w.Limit+1)...)
+	c.add(visible)
+	if which.Active {
+		c.add(`r.ended IS NULL`)
+	}
+	if which.User != "" {
+		c.add(`x.user_id = ` + c.arg(which.User))
+	}
+	if which.Device != "" {
+		c.add(`x.target = ` + c.arg(which.Device))
+	}
+	limit := c.arg(w.Limit + 1)
+	all, err := readAll(ctx, s.DB, scanRecording, `SELECT `+recordingColumns+recordingsFrom+` WHERE `+c.where()+` ORDER BY r.session DESC LIMIT `+limit, c.args...)
 	if err != nil {
 		return page.Page[remote.Recording]{}, err
 	}
 	return page.Cut(all, w, func(r remote.Recording) string { return r.Session }), nil
-}
-
-func anyOf(texts []string) []any {
-	all := make([]any, len(texts))
-	for i, text := range texts {
-		all[i] = text
-	}
-	return all
 }
 
 // HoldRecording implements remote.RecordingStore.

@@ -181,12 +181,11 @@ func (l *Library) find(ctx context.Context, by access.Caller, do access.Action, 
 // List returns the recordings that the caller may read, newest first. which narrows them to a user or a target.
 func (l *Library) List(ctx context.Context, by access.Caller, which Which, w page.Window) (page.Page[Recording], error) {
 	var err error
-	which.AllDevices, which.Devices, err = l.Access.Reach(ctx, by, access.RecordingRead, access.DeviceKind)
-	if err != nil {
+	which.Seen = Seen{}
+	if which.AllDevices, which.Devices, err = l.Access.Reach(ctx, by, access.RecordingRead, access.DeviceKind); err != nil {
 		return page.Page[Recording]{}, err
 	}
-	which.AllCredentials, which.Credentials, err = l.Access.Reach(ctx, by, access.RecordingRead, access.CredentialKind)
-	if err != nil {
+	if which.AllCredentials, which.Credentials, err = l.Access.Reach(ctx, by, access.RecordingRead, access.CredentialKind); err != nil {
 		return page.Page[Recording]{}, err
 	}
 	if !which.AllDevices && !which.AllCredentials && len(which.Devices)+len(which.Credentials) == 0 {
