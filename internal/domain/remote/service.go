@@ -241,6 +241,7 @@ type Service struct {
 type Answer struct {
 	Code    string
 	Address netip.Addr
+	Proven  bool // a door has seen it proven on this very connection: by the touch of a security key that signed, or by a code just now
 }
 
 // Hooks hear what happens, for metrics. Each may be nil.

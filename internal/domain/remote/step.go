@@ -113,8 +113,10 @@ func (s *Service) StepUp(ctx context.Context, x Session, answer Answer) (Session
 	if answer.Address.IsValid() {
 		by.Address = answer.Address.Unmap()
 	}
-	if err := s.Prove(ctx, by, answer); err != nil {
-		return x, err
+	if !answer.Proven {
+		if err := s.Prove(ctx, by, answer); err != nil {
+			return x, err
+		}
 	}
 	return s.Store.Change(ctx, x.ID, nil, func(x Session) (Session, []audit.Event, error) {
 		if x.State != Waiting {
