@@ -1,0 +1,163 @@
+package test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/gatehouse-project/gatehouse/test/browser"
+	"github.com/gatehouse-project/gatehouse/test/gate"
+	"github.com/gatehouse-project/gatehouse/test/peers"
+)
+
+// site is a gate with a user, a real target behind it, and a tool that makes links.
+type site struct {
+	*gate.Gate
+	target *peers.SSHServer
+	token  string // of the tool
+}
+
+// newSite starts a target and a gate before it, where dana may open sessions by a grant with those flags.
+func newSite(t *testing.T, settings map[string]string, grant ...string) *site {
+	t.Helper()
+	s := &site{target: peers.Sshd(t, peers.SSHOptions{}), Gate: withDana(t, settings)}
+	s.Must(t, "device", "add", "web-01", "--ip", "127.0.0.1", "--connect", fmt.Sprintf("ssh:%d", s.target.At.Port()))
+	for _, key := range s.target.HostKeys {
+		s.Must(t, "device", "host-key", "accept", "web-01", authorized(t, key))
+	}
+	if r := s.Command(t, s.target.Account.Password, "credential", "add", "--device", "web-01", "--username", s.target.Account.Name, "--password-stdin"); r.Exit != 0 {
+		t.Fatalf("%+v", r)
+	}
+	s.Must(t, append([]string{"grant", "add", "--user", "dana", "--device", "web-01"}, grant...)...)
+	s.Must(t, "app", "add", "tool")
+	var client struct {
+		ID     string `json:"client_id"`
+		Secret string `json:"client_secret"`
+	}
+	read(t, s.Must(t, "authorization", "add", "--app", "tool", "--resources", "pam-core,web-proxy-session", "--write", "--allow-ip", "*", "--all-devices", "--all-credentials", "--user", "dana"), &client)
+	var token struct {
+		Token string `json:"access_token"`
+	}
+	r, err := http.PostForm(s.URL+"/api/oauth2/token", url.Values{"grant_type": {"client_credentials"}, "client_id": {client.ID}, "client_secret": {client.Secret}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if err := json.NewDecoder(r.Body).Decode(&token); err != nil || token.Token == "" {
+		t.Fatalf("%d: %v", r.StatusCode, err)
+	}
+	s.token = token.Token
+	return s
+}
+
+func authorized(t *testing.T, blob []byte) string {
+	t.Helper()
+	key, err := ssh.ParsePublicKey(blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
+}
+
+func read(t *testing.T, text string, into any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+}
+
+// link asks the API for a link, as a tool does.
+func (s *site) link(t *testing.T) string {
+	t.Helper()
+	body, err := json.Marshal(map[string]string{"user": "dana", "credential": s.target.Account.Name, "device": "web-01", "protocol": "ssh"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), "POST", s.URL+"/api/pam/remote/session", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+s.token)
+	r.Header.Set("Content-Type", "application/json")
+	got, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Body.Close()
+	var made struct {
+		Response struct{ Message, Detail string }
+		Session  struct {
+			URL string `json:"session_url"`
+		}
+	}
+	if err := json.NewDecoder(got.Body).Decode(&made); err != nil || made.Session.URL == "" {
+		t.Fatalf("%d: %+v, %v", got.StatusCode, made.Response, err)
+	}
+	return strings.Replace(made.Session.URL, "127.0.0.1", "localhost", 1)
+}
+
+// onScreen waits until the terminal shows a text, and returns what it shows.
+func onScreen(b *browser.Browser, want string) string {
+	return b.Text(`const rows = page.locator('.xterm-rows'); await rows.filter({ hasText: args.want }).waitFor(); return await rows.innerText()`, map[string]any{"want": want})
+}
+
+// From the API call to a recorded shell in a real browser, its files, and the page that says why it ended.
+func TestRemote_a_session_in_the_browser(t *testing.T) {
+	t.Parallel()
+	s, b := newSite(t, nil), browser.Start(t)
+	at := s.link(t)
+	b.Goto(at)
+	if place := b.Text(`return page.url()`, nil); strings.Contains(place, "_sr") {
+		t.Errorf("the link stays in the address bar: %s", place)
+	}
+	b.Do(`await page.locator('#state', { hasText: 'Connected' }).waitFor(); await page.keyboard.type('PS1="> "; stty size; echo $((40 + 2))-here'); await page.keyboard.press('Enter')`, nil)
+	onScreen(b, "42-here")
+	b.Picture("remote-session")
+	if text := b.Text(`return await page.content()`, nil); strings.Contains(text, s.target.Account.Password) {
+		t.Error("the password of the target stands in the page")
+	}
+
+	// Files go both ways.
+	sent := strings.Repeat("0123456789abcdef", 40_000)
+	b.Do(`await page.click('#files-toggle'); await page.locator('#listing').locator('table').waitFor();
+		await page.setInputFiles('#upload', [{ name: 'sent.bin', mimeType: 'application/octet-stream', buffer: Buffer.from(args.text) }]);
+		await page.locator('.transfer', { hasText: 'Uploaded' }).waitFor()`, map[string]any{"text": sent})
+	if got, err := os.ReadFile(filepath.Join(s.target.Account.Home, "sent.bin")); err != nil || string(got) != sent {
+		t.Errorf("%d bytes arrived: %v", len(got), err)
+	}
+	got := b.Text(`const [file] = await Promise.all([page.waitForEvent('download'), page.click('#listing a >> text=sent.bin')]);
+		const { readFile } = await import('node:fs/promises'); return await readFile(await file.path(), 'utf8')`, nil)
+	if got != sent {
+		t.Errorf("%d bytes come back", len(got))
+	}
+	b.Picture("remote-files")
+
+	// The same browser comes back to where it was.
+	b.Do(`await page.reload()`, nil)
+	onScreen(b, "42-here")
+
+	// An administrator looks on, then ends it.
+	read := s.Must(t, "remote", "list", "--json")
+	var all []struct {
+		ID     string
+		Number int64
+	}
+	if err := json.Unmarshal([]byte(read), &all); err != nil || len(all) != 1 {
+		t.Fatalf("%v: %s", err, read)
+	}
+	s.Must(t, "remote", "end", fmt.Sprint(all[0].Number))
+	b.Do(`await page.locator('#over', { hasText: 'Somebody with the right to do so ended it.' }).waitFor()`, nil)
+	b.Goto(at)
+	if title(b) != "This link was already used" {
+		t.Errorf("%q", title(b))
+	}
+	b.Picture("remote-used")
+}
