@@ -19,7 +19,7 @@ func (s *Server) sshDoor(keys []ssh.Signer) *sshd.Server {
 	limits.Grace, limits.Drain = c.ShutdownTimeout, c.Git.IdleTimeout
 	host, port := s.publicSSH()
 	return &sshd.Server{
-		Keyproof: s.Keyproof, Git: s.gitOverSSH(), Audit: s.Audit, HostKeys: keys, Now: s.Now, Log: s.Log, Limits: limits, PublicHost: host, PublicPort: port,
+		Keyproof: s.Keyproof, Git: s.gitOverSSH(), Audit: s.Audit, Remote: &sshd.Remote{Keys: s.Keys, Login: s.Login, Sessions: s.Remote}, HostKeys: keys, Now: s.Now, Log: s.Log, Limits: limits, PublicHost: host, PublicPort: port,
 		Hooks: sshd.Hooks{Closed: s.metrics.sshClosed, HandshakeFailed: s.metrics.sshHandshakeFailed},
 	}
 }

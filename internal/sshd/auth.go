@@ -42,6 +42,14 @@ func (c *connection) bind(meta ssh.ConnMetadata) (banner string) {
 		if c.server.Git != nil {
 			c.purpose = &gitVisit{connection: c}
 		}
+	case RemoteRoute:
+		if c.server.Remote != nil {
+			c.purpose = &visit{connection: c, name: route.User, to: &route}
+		}
+	case PersonRoute:
+		if c.server.Remote != nil {
+			c.purpose = &visit{connection: c, name: route.User}
+		}
 	}
 	return banner
 }
@@ -113,9 +121,12 @@ func (c *connection) verified(meta ssh.ConnMetadata, pub ssh.PublicKey, _ *ssh.P
 	return nil, nil
 }
 
-// interactive asks nothing, and lets those in who need no key.
+// interactive asks what a purpose wants to know. Where that is nothing it lets those in who need no key.
 func (c *connection) interactive(meta ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
 	refusal := c.purpose.authorise(meta.User())
+	if asks, ok := c.purpose.(*visit); ok && refusal == nil {
+		return nil, asks.converse(ask)
+	}
 	if refusal == nil && !c.purpose.keyless() {
 		refusal = errRefused
 	}

@@ -29,11 +29,12 @@ type connection struct {
 	place   netip.Prefix // and where, once that is known
 	from    netip.Addr
 
-	keyed   bool        // the key exchange is over
-	user    string      // the first user name, which binds the connection
-	code    bool        // it has the form of an identifier
-	purpose purpose     // what the connection is for, by that name
-	busy    atomic.Bool // it does what outlives the order to stop
+	keyed   bool                  // the key exchange is over
+	before  ssh.ServerPreAuthConn // says something to the client before it is in; nil before the key exchange
+	user    string                // the first user name, which binds the connection
+	code    bool                  // it has the form of an identifier
+	purpose purpose               // what the connection is for, by that name
+	busy    atomic.Bool           // it does what outlives the order to stop
 
 	refused  bool // a refusal was recorded
 	nones    int
@@ -104,8 +105,8 @@ func (c *connection) deadline(at time.Time) {
 }
 
 // exchanged hears that the key exchange is over: from now on the client has time for touches and PINs.
-func (c *connection) exchanged(ssh.ServerPreAuthConn) {
-	c.keyed = true
+func (c *connection) exchanged(before ssh.ServerPreAuthConn) {
+	c.keyed, c.before = true, before
 	until, last := time.Now().Add(c.server.Limits.Auth), c.began.Add(c.server.Limits.Connection)
 	if last.Before(until) {
 		until = last

@@ -8,7 +8,7 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/sshkey"
 )
 
-// purpose is what a connection is for, as its first user name says: a *proof, a *gitVisit, or a *stranger where there is no door. It is
+// purpose is what a connection is for, as its first user name says: a *proof, a *gitVisit, a *visit, or a *stranger where there is no door. It is
 // asked in the order of its methods, and every method of authentication asks authorise before anything else (rule S13).
 type purpose interface {
 	// authorise says no, on record, to a second user name and to whom nothing is open.

@@ -4,11 +4,12 @@
 // One connection is one goroutine under deadlines and one struct that holds all it knows. The user name
 // of its first request says what it is for (route.go, purpose.go). Every method of authentication asks authorise first
 // (auth.go); a key is proven by VerifiedPublicKeyCallback alone (rule S1). After authentication there is
-// one session channel at most.
+// one session channel at most, but for remote sessions.
 //
 // Behind an identifier stands a key proof (proof.go), and in the channel the person reads how it went (desk.go, lines.go). Behind
-// the name git stand repositories (git.go): a key on file signs, and the channel takes one git command (gitcounter.go). What the other
-// user names are for has no door yet: they are refused alike, and so are names that mean nothing.
+// the name git stand repositories (git.go): a key on file signs, and the channel takes one git command (gitcounter.go). Behind the name of a person, with a
+// device or without, stand remote sessions: the person is asked for what is due before they are in (visit.go), and then each channel and
+// request is decided by itself (passage.go, counterpart.go). Names that mean nothing are refused.
 package sshd
 
 import (
@@ -28,7 +29,8 @@ import (
 // Server is the SSH door. Its fields are set before Serve and not changed after.
 type Server struct {
 	Keyproof *keyproof.Service
-	Git      *Git // nil: nothing stands behind the name git
+	Git      *Git    // nil: nothing stands behind the name git
+	Remote   *Remote // nil: nothing stands behind the names of people
 	Audit    *audit.Service
 	HostKeys []ssh.Signer // the same on every node
 	Now      func() time.Time
@@ -59,6 +61,7 @@ type Limits struct {
 	Leave      time.Duration // for the client to close after the result
 	Drain      time.Duration // for a client of git to take in what is on its way and close
 	Grace      time.Duration // for running attempts and git commands when the server stops
+	Alive      time.Duration // how often a client of a session is asked whether it is there; who does not answer for as long is gone
 
 	PerAddress int // connections of one address that have not authenticated
 	Total      int // the same, of all addresses
@@ -71,7 +74,7 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{
 		Handshake: 20 * time.Second, Auth: 120 * time.Second, Connection: 300 * time.Second,
-		Confirm: 60 * time.Second, Channel: 10 * time.Second, Leave: 2 * time.Second, Drain: 2 * time.Minute, Grace: 10 * time.Second,
+		Confirm: 60 * time.Second, Channel: 10 * time.Second, Leave: 2 * time.Second, Drain: 2 * time.Minute, Grace: 10 * time.Second, Alive: 30 * time.Second,
 		PerAddress: 20, Total: 1024,
 		ChannelsPerConnection: 32, RequestsPerSecond: 100,
 	}
@@ -92,6 +95,8 @@ const (
 	OutcomeRefused   = "refused"   // no door behind its user name, or a code that is not valid
 	OutcomeFailed    = "failed"    // the store, or a fault of ours
 	OutcomeGit       = "git"       // a client of git signed in
+	OutcomeRemote    = "remote"    // somebody signed in who wants to go to a device
+	OutcomePerson    = "person"    // somebody signed in who wants to know where they may go
 )
 
 // Unauthenticated is how many connections have not authenticated yet.
