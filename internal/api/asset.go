@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
@@ -36,7 +37,7 @@ func (a assets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("file")
 	kind, known := assetKinds[path.Ext(name)]
 	body, err := fs.ReadFile(a.files, name) // refuses names that lead elsewhere
-	if err != nil || !known {
+	if err != nil || !known || strings.Contains(name, "/") {
 		a.missing(w, r)
 		return
 	}

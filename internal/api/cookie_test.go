@@ -215,3 +215,33 @@ func TestGuard_concerns_cookies_and_changes_alone(t *testing.T) {
 		}
 	}
 }
+
+// A browser has several remote sessions open at a time, and one cookie for them: each token is good for its session alone (rules W2, W12).
+func TestCookies_of_remote_sessions(t *testing.T) {
+	t.Parallel()
+	held := []api.RemoteCookie{{Session: "one", Token: secret.New("a")}, {Session: "two", Token: secret.New("b")}}
+	for public, want := range map[string]string{
+		"https://gate.example.test": "__Host-gh_ws=one.a~two.b; Path=/; Secure; HttpOnly; SameSite=Lax",
+		"http://localhost:8080":     "gh_ws=one.a~two.b; Path=/; HttpOnly; SameSite=Lax",
+		"http://gate.example.test":  "",
+	} {
+		w := httptest.NewRecorder()
+		cookies(t, public).SetRemote(w, held)
+		if got := w.Header().Get("Set-Cookie"); got != want {
+			t.Errorf("%s: %q, want %q", public, got, want)
+		}
+	}
+	c := cookies(t, "http://localhost:8080")
+	for cookie, want := range map[string][]string{
+		"gh_ws=one.a~two.b": {"one=a", "two=b"}, "gh_ws=one.a": {"one=a"}, "gh_ws=one": nil, "gh_ws=.a~one.~~two.b": {"two=b"}, "gh_ws=": nil,
+		"gh_ws=one.a; gh_ws=two.b": nil, "__Host-gh_ws=one.a": nil, "gatehouse=one.a": nil,
+	} {
+		var got []string
+		for _, one := range c.ReadRemote(sent("GET", "Cookie", cookie)) {
+			got = append(got, one.Session+"="+one.Token.Reveal())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", cookie, got, want)
+		}
+	}
+}

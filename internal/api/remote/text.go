@@ -65,9 +65,9 @@ var texts = map[string][languages]string{
 
 	"late": {"This link has expired", "Dieser Link ist abgelaufen", "Este link expirou"},
 	"late.do": {
-		"Links work for a short time only, 30 seconds as a rule. Go back to the tool that sent you here and start the session again.",
-		"Links gelten nur kurz, in der Regel 30 Sekunden. Gehen Sie zurück zu dem Programm, das Sie hierher geschickt hat, und starten Sie die Sitzung neu.",
-		"Os links valem por pouco tempo, em geral 30 segundos. Volte à ferramenta que o enviou para cá e inicie a sessão novamente.",
+		"Links work for 30 seconds. Go back to the tool that sent you here and start the session again.",
+		"Links gelten 30 Sekunden. Gehen Sie zurück zu dem Programm, das Sie hierher geschickt hat, und starten Sie die Sitzung neu.",
+		"Os links valem por 30 segundos. Volte à ferramenta que o enviou para cá e inicie a sessão novamente.",
 	},
 	"used": {"This link was already used", "Dieser Link wurde bereits benutzt", "Este link já foi usado"},
 	"used.do": {
