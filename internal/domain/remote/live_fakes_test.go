@@ -545,6 +545,7 @@ type liveHouse struct {
 	target  *liveTarget
 	tap     *liveTap
 	strange []device.HostKey
+	slow    time.Duration // how long a recording takes to begin
 
 	mu       sync.Mutex
 	tapes    map[string]*liveTape
@@ -557,6 +558,7 @@ type liveHouse struct {
 }
 
 func (h *liveHouse) Begin(_ context.Context, x remote.Session) (remote.Recorder, error) {
+	time.Sleep(h.slow)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.begin != nil {

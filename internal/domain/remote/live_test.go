@@ -131,6 +131,7 @@ func TestStart(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m := newLiveStore()
 			a, b := newLiveHouse(t, "a", m), newLiveHouse(t, "b", m)
+			a.slow, b.slow = time.Second, time.Second
 			x := a.waiting("x", "ana", everything)
 			lives := make(chan *remote.Live, 4)
 			var starts sync.WaitGroup
@@ -545,6 +546,7 @@ func TestTarget_that_goes(t *testing.T) {
 			c, far := h.terminal(l)
 			go func() { _, _ = far.print.Write([]byte("logout")); far.ends(3) }()
 			h.target.links[0].goes(nil)
+			synctest.Wait()
 			if got := readSome(t, c, 6); got != "logout" {
 				t.Errorf("read %q", got)
 			}

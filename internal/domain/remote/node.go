@@ -17,7 +17,6 @@ type node struct {
 	draining bool
 	debts    []debt
 	beaten   time.Time // when the store last took that this node lives
-	shaken   time.Time // when it last did not
 
 	made                    sync.Once
 	doomed, grants, watches chan struct{} // something may have changed
@@ -188,13 +187,11 @@ func (s *Service) beat(ctx context.Context) {
 
 func (s *Service) beatOnce(ctx context.Context) error {
 	now := s.Now() // before the call: from then on others count
-	err := s.Store.Beat(ctx, s.Node, now)
-	s.node.mu.Lock()
-	defer s.node.mu.Unlock()
-	if err != nil {
-		s.node.shaken = s.Now()
+	if err := s.Store.Beat(ctx, s.Node, now); err != nil {
 		return err
 	}
+	s.node.mu.Lock()
+	defer s.node.mu.Unlock()
 	s.node.beaten = now
 	return nil
 }
@@ -224,16 +221,10 @@ func (s *Service) payDebts(ctx context.Context) {
 	}
 }
 
-// takeOver ends the sessions of nodes that are gone, and closes their recordings. After the store was away from this node it may have been from others too:
-// all get the time to be heard.
+// takeOver ends the sessions of nodes that are gone, and closes their recordings. A node that lives and could not reach the store for so long has ended them
+// itself by then: see alive.
 func (s *Service) takeOver(ctx context.Context) {
 	now := s.Now()
-	s.node.mu.Lock()
-	shaken := s.node.shaken
-	s.node.mu.Unlock()
-	if !shaken.IsZero() && now.Sub(shaken) < s.lostAfter() {
-		return
-	}
 	lost, err := s.Store.Lost(ctx, now.Add(-s.lostAfter()), now, s.lostEvent)
 	if err != nil {
 		s.failed("take over from nodes that are gone", err)

@@ -110,6 +110,18 @@ func TestLimits(t *testing.T) {
 			})
 		})
 	}
+	t.Run("a notice between does not repeat another", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newLiveHouse(t, "a", newLiveStore())
+			l := h.start("x", "ana", access.Terms{NotAfter: time.Now().Add(44*time.Minute + 30*time.Second)}) // told so half a minute before it is out as idle
+			first, second := <-l.Notices(), <-l.Notices()
+			<-l.Done()
+			if !first.Idle || second.Idle || len(l.Notices()) != 0 {
+				t.Errorf("told %q, %q and %d more", first.Text, second.Text, len(l.Notices()))
+			}
+			h.gone(l, remote.Idle)
+		})
+	})
 	t.Run("of notices that are due at once one is given", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := newLiveHouse(t, "a", newLiveStore())

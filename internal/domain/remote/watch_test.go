@@ -65,7 +65,7 @@ func (s *seen) take(t testing.TB, frames []remote.Frame) {
 func (s *seen) until(t testing.TB, f *remote.Feed, right func() bool) {
 	t.Helper()
 	for !right() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
 		frames, err := f.Next(ctx)
 		cancel()
 		if err != nil {
@@ -139,6 +139,35 @@ func TestWatch(t *testing.T) {
 				s.take(t, frames)
 			}
 			a.gone(l, remote.Closed)
+		})
+	})
+	t.Run("in somebody's place, which no node hears of", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newLiveHouse(t, "a", newLiveStore())
+			defer h.runs()()
+			l := h.start(watched, "ana", everything)
+			c, far := h.terminal(l)
+			go drain(c)
+			_, _ = far.print.Write([]byte("there"))
+			by := h.watcher("eve")
+			for range 2 {
+				f, err := h.Watch(t.Context(), by, watched)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var s seen
+				began := time.Now()
+				s.until(t, f, func() bool { return s.text == "there" })
+				if took := time.Since(began); took > 31*time.Second {
+					t.Errorf("it began after %v", took)
+				}
+				time.Sleep(20*time.Second + 100*time.Millisecond) // what the first began with is too old, and between two looks
+				if err := f.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			l.Close(remote.Closed, "")
+			h.gone(l, remote.Closed)
 		})
 	})
 	t.Run("a flood is skipped to its end, and costs no more than that", func(t *testing.T) { // rule W5
