@@ -43,6 +43,7 @@ type house struct {
 	mux      *api.Mux
 	clock    *clock
 	db       *store.DB
+	dir      string // where the database lies
 	rights   *access.Service
 	users    *identity.Service
 	groups   *identity.Groups
@@ -61,7 +62,8 @@ type client struct{ id, client, secret, bearer string }
 func newHouse(t *testing.T) *house {
 	t.Helper()
 	h := &house{clock: &clock{now: start}, clients: map[string]client{}, vars: map[string]string{}, log: &logged{}, observed: &observed{}}
-	h.db = openStore(t)
+	h.dir = t.TempDir()
+	h.db = openStore(t, h.dir)
 	h.build(newSealer(t))
 	var err error
 	h.mux, err = api.Mount(h.dialect.Owner(), api.Owner{Name: "native", Prefixes: []string{"/api/v1"}})
@@ -71,10 +73,10 @@ func newHouse(t *testing.T) *house {
 	return h
 }
 
-func openStore(t *testing.T) *store.DB {
+func openStore(t *testing.T, dir string) *store.DB {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
-	engine, err := sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(t.TempDir(), "gatehouse.db")})
+	engine, err := sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(dir, "gatehouse.db")})
 	must(t, err)
 	t.Cleanup(func() { must(t, engine.Close()) })
 	must(t, engine.Migrate(ctx))
