@@ -89,7 +89,8 @@ func (s Recordings) FinishRecording(ctx context.Context, session string, ended t
 const (
 	recordingColumns = `r.session, x.number, x.code, x.user_id, x.user_name, x.username, x.credential, x.target, x.target_host, x.protocol,
 		r.started, r.ended, r.bytes, r.cut, r.hold, r.deleted`
-	recordingsFrom = ` FROM recordings r JOIN remote_sessions x ON x.id = r.session`
+	recordingsFrom  = ` FROM recordings r JOIN remote_sessions x ON x.id = r.session`
+	selectRecording = `SELECT ` + recordingColumns + recordingsFrom
 )
 
 // recordingFields are where a row of recordingColumns goes.
@@ -157,7 +158,7 @@ func (s Recordings) Recordings(ctx context.Context, which remote.Which, w page.W
 		c.add(`x.target = ` + c.arg(which.Device))
 	}
 	limit := c.arg(w.Limit + 1)
-	all, err := readAll(ctx, s.DB, scanRecording, `SELECT `+recordingColumns+recordingsFrom+` WHERE `+c.where()+` ORDER BY r.session DESC LIMIT `+limit, c.args...)
+	all, err := readAll(ctx, s.DB, scanRecording, selectRecording+` WHERE `+c.where()+` ORDER BY r.session DESC LIMIT `+limit, c.args...)
 	if err != nil {
 		return page.Page[remote.Recording]{}, err
 	}
@@ -194,7 +195,7 @@ func (s Recordings) HoldRecording(ctx context.Context, session string, hold bool
 
 // Stale implements remote.RecordingStore.
 func (s Recordings) Stale(ctx context.Context, before time.Time, limit int) ([]remote.Recording, error) {
-	return readAll(ctx, s.DB, scanRecording, `SELECT `+recordingColumns+recordingsFrom+`
+	return readAll(ctx, s.DB, scanRecording, selectRecording+`
 		WHERE NOT r.erased AND r.ended < $1 AND (NOT r.hold OR r.deleted IS NOT NULL) ORDER BY r.ended LIMIT $2`, Micros(before), limit)
 }
 
