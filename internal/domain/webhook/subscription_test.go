@@ -426,7 +426,7 @@ func TestPatterns(t *testing.T) {
 			t.Errorf("%q: %v", wrong, err)
 		}
 	}
-	if err := (webhook.Patterns(slices.Repeat([]string{"a.b"}, 65))).Check("events"); !fault.Is(err, fault.Invalid) {
+	if err := webhook.Patterns(slices.Repeat([]string{"a.b"}, 65)).Check("events"); !fault.Is(err, fault.Invalid) {
 		t.Errorf("65 patterns: %v", err)
 	}
 }
