@@ -249,7 +249,10 @@ func (s *Service) Start(ctx context.Context, x Session, first Size) (*Live, erro
 	if err := s.node.add(l); err != nil {
 		return nil, err
 	}
-	x, err := s.claim(ctx, x)
+	err := s.beatFirst(ctx) // or others take the session for that of a node that is gone
+	if err == nil {
+		x, err = s.claim(ctx, x)
+	}
 	if err != nil {
 		s.node.remove(l)
 		close(l.gone)
@@ -336,9 +339,6 @@ func (l *Live) begin(ctx context.Context) error {
 		l.mu.Unlock()
 	} else if err := l.lost(fmt.Errorf("begin recording: %w", err)); err != nil {
 		return err
-	}
-	if err := s.beatFirst(ctx); err != nil { // or others take the session for that of a node that is gone
-		return fmt.Errorf("say that the node lives: %w", err)
 	}
 	if x, err = s.activate(ctx, x); err != nil {
 		return err

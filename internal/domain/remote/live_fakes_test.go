@@ -357,6 +357,7 @@ func (c *liveChannel) Write(p []byte) (int, error) {
 	defer c.mu.Unlock()
 	return c.in.Write(p)
 }
+
 func (c *liveChannel) got() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -517,6 +518,7 @@ func (t *liveTrack) Close(e remote.Exit) error {
 	t.closed = &e
 	return nil
 }
+
 func (t *liveTrack) output() string {
 	t.t.mu.Lock()
 	defer t.t.mu.Unlock()
