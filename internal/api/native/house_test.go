@@ -186,17 +186,20 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 	devices := &device.Service{
 		Store: store.Devices{DB: db}, Access: rights, Now: now, NewID: newID, Allowed: func(a netip.Addr) bool { return !a.IsLoopback() }, Scanner: hostKeys(),
 	}
+	credentials := &vault.Service{
+		Store: store.Credentials{DB: db, Sealer: sealer}, Access: rights, Devices: devices, Now: now, NewID: newID, Held: time.Hour, FreshFor: 10 * time.Minute,
+	}
 	h.api = &native.API{
 		Library: &remote.Library{
 			Store: store.Recordings{DB: db}, Archive: tapes{}, Access: rights, Audit: &audit.Service{Store: store.Audit{DB: db}, Now: now}, Now: now, OnError: func(string, error) {},
 		},
-		Devices: devices, Vault: &vault.Service{
-			Store: store.Credentials{DB: db, Sealer: sealer}, Access: rights, Devices: devices, Now: now, NewID: newID, Held: time.Hour, FreshFor: 10 * time.Minute,
+		Devices: devices, Vault: credentials, Remote: &remote.Service{
+			Store: store.Remotes{DB: db}, Access: rights, Audit: signIn.Audit, Users: people{users, store.Remotes{DB: db}}, Devices: devices, Vault: credentials, Now: now, NewID: newID,
 		},
 		Repos: &repo.Service{Store: store.Repos{DB: db}, Access: rights, Projects: projects, Disk: disk{}, Now: now, NewID: newID}, Tokens: tokens, Keys: keys,
 		SSH:   func() (string, int) { return "gate.example.test", 2222 },
 		Login: signIn, Sessions: sessions, Access: rights, Users: users, Accounts: accounts, Groups: groups,
-		Apps: apps, Providers: providers, Policy: signIn.Policy, Projects: projects, Webhooks: hooks, Subscriptions: subscriptions, Events: ended, FreshFor: 10 * time.Minute, BodyWait: 10 * time.Second, Now: now,
+		Apps: apps, Providers: providers, Policy: signIn.Policy, Projects: projects, Webhooks: hooks, Subscriptions: subscriptions, Events: ended, FreshFor: 10 * time.Minute, BodyWait: 10 * time.Second, SendWait: 200 * time.Millisecond, Now: now,
 		Keyproof: &keyproof.Service{
 			Store: store.Keyproofs{DB: db, Webhooks: store.Webhooks{DB: db, Sealer: sealer}}, Access: rights, Projects: projects, Webhooks: hooks, Now: now, NewID: newID,
 			MaxKeys: 32, MaxHooks: 10, CommitWait: time.Second, Keys: keys, OnFile: store.SSHKeyProofs{DB: db}, OnFileTime: 15 * time.Minute,
@@ -217,6 +220,21 @@ func (tapes) Export(_ context.Context, _ string, x remote.Export, to io.Writer) 
 }
 
 func (tapes) Erase(context.Context, string) error { return nil }
+
+// people finds users for remote sessions.
+type people struct {
+	users    *identity.Service
+	sessions store.Remotes
+}
+
+func (p people) ForRemote(ctx context.Context, id string) (remote.Person, error) {
+	u, err := p.users.Store.ByID(ctx, id)
+	if err != nil {
+		return remote.Person{}, remote.ErrNoUser
+	}
+	groups, err := p.sessions.GroupsOf(ctx, u.ID)
+	return remote.Person{User: u, Shut: u.Shut(), Groups: groups}, err
+}
 
 // disk is where no repository lies: this room never opens one.
 type disk struct{}

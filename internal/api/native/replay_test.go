@@ -40,6 +40,8 @@ func TestExchanges(t *testing.T) {
 			"gina comes from a provider":    h.arrive,
 			"there is an unsupported one":   h.unsupported,
 			"dana pushes to OPS/infra":      h.push,
+			"dana comes by her last link":   h.comes,
+			"her session begins":            h.begins,
 		}}
 	})
 }

@@ -42,6 +42,7 @@ type API struct {
 	Webhooks  *webhook.Service
 	Devices   *device.Service
 	Vault     *vault.Service
+	Remote    *remote.Service
 	Library   *remote.Library
 
 	Subscriptions *webhook.Subscriptions
@@ -51,6 +52,7 @@ type API struct {
 
 	Cookies  api.Cookies
 	BodyWait time.Duration // how long a request may take to arrive; 0 is for ever
+	SendWait time.Duration // how long a client of a stream may take to accept what is written to it: one that does not read is let go
 	FreshFor time.Duration // how long ago people may have signed in who change how a person signs in
 	Now      func() time.Time
 }
@@ -79,6 +81,9 @@ func (a *API) tags() []tag {
 		a.keyProofs(),
 		a.devices(),
 		a.credentials(),
+		a.grants(),
+		a.requests(),
+		a.remoteSessions(),
 		a.recordings(),
 		a.subscriptions(),
 	}

@@ -35,6 +35,20 @@ func (s *Service) Grants(ctx context.Context, by Caller, of Subject, w page.Wind
 	return s.Store.Grants(ctx, of, w)
 }
 
+// GrantsSeen is Grants that narrows a question for all to the caller's own where they may not see all.
+func (s *Service) GrantsSeen(ctx context.Context, by Caller, of Subject, w page.Window) (page.Page[Binding], error) {
+	if of == (Subject{}) {
+		d, err := s.Decide(ctx, by, AccessGrant, Installation)
+		if err != nil {
+			return page.Page[Binding]{}, err
+		}
+		if !d.Allowed {
+			of = Subject{by.Kind, by.ID}
+		}
+	}
+	return s.Grants(ctx, by, of, w)
+}
+
 // GrantByNumber returns a grant. Who may give roles where it holds sees it, and who has it; for all others it is ErrNoGrantOf.
 func (s *Service) GrantByNumber(ctx context.Context, by Caller, number int64) (Binding, error) {
 	b, err := s.Store.GrantByNumber(ctx, number)
