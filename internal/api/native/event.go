@@ -15,9 +15,6 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/fault"
 )
 
-// writeWait is how long a client of a stream may take to accept what is written to it: one that does not read is let go.
-const writeWait = 10 * time.Second
-
 // wireEvent is what happened, as the stream and the webhooks of the installation tell it.
 type wireEvent struct {
 	Type      string        `json:"type" example:"session.start"`
@@ -121,7 +118,7 @@ func (a *API) followEvents(w http.ResponseWriter, r *http.Request, by access.Cal
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	out := eventWriter{w, http.NewResponseController(w)}
+	out := eventWriter{w, http.NewResponseController(w), a.SendWait}
 	if err := out.begin(tail.Position()); err != nil {
 		return nil //nolint:nilerr // the client has gone
 	}
@@ -130,8 +127,9 @@ func (a *API) followEvents(w http.ResponseWriter, r *http.Request, by access.Cal
 
 // eventWriter writes server-sent events (WHATWG HTML section 9.2).
 type eventWriter struct {
-	w http.ResponseWriter
-	c *http.ResponseController
+	w    http.ResponseWriter
+	c    *http.ResponseController
+	wait time.Duration // for one write
 }
 
 // begin tells the client from where it follows, and gives it all the time there is: the request has arrived.
@@ -173,9 +171,9 @@ func (o eventWriter) end(ctx context.Context, err error) error {
 	return nil
 }
 
-// write sends text within writeWait.
+// write sends text within its time.
 func (o eventWriter) write(text string) error {
-	_ = o.c.SetWriteDeadline(time.Now().Add(writeWait)) // a writer without deadlines is a test's
+	_ = o.c.SetWriteDeadline(time.Now().Add(o.wait)) // a writer without deadlines is a test's
 	if _, err := o.w.Write([]byte(text)); err != nil {
 		return err
 	}

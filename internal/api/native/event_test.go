@@ -3,6 +3,8 @@ package native_test
 import (
 	"bufio"
 	"context"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -240,9 +242,34 @@ func TestEvents_are_limited_for_each_user(t *testing.T) {
 		t.Errorf("another user: %d", f.StatusCode)
 	}
 	must(t, first.Body.Close())
-	for deadline := time.Now().Add(10 * time.Second); g.stream.Open() != 2; {
+	g.awaitOpen(t, 2) // a client that has gone gives its place back
+}
+
+// A client that does not read is let go, and its place is free.
+func TestEvents_not_read(t *testing.T) {
+	t.Parallel()
+	g := newGate(t)
+	adam := g.signIn(t, "adam")
+	conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://")) //nolint:noctx // closed with the test
+	must(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	must(t, conn.(*net.TCPConn).SetReadBuffer(4096))
+	_, err = io.WriteString(conn, "GET /api/v1/events HTTP/1.1\r\nHost: gate\r\nAuthorization: Bearer "+adam+"\r\n\r\n")
+	must(t, err)
+	g.awaitOpen(t, 1)
+	for range 80 {
+		must(t, g.audit.Record(t.Context(), audit.NewEvent(start, "test.happened", audit.Done).With("much", strings.Repeat("x", 128<<10))))
+	}
+	g.happens(t, "token.issue", "")
+	g.awaitOpen(t, 0)
+}
+
+// awaitOpen waits until so many streams are open.
+func (g *gate) awaitOpen(t *testing.T, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); g.stream.Open() != n; {
 		if time.Now().After(deadline) {
-			t.Fatal("a client that has gone keeps its place")
+			t.Fatalf("%d streams are open, not %d", g.stream.Open(), n)
 		}
 		<-time.After(time.Millisecond)
 	}

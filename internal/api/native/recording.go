@@ -39,7 +39,7 @@ func download[In any](method, path string, do access.Action, summary, media stri
 		if err := bind(r, path, &in); err != nil {
 			return err
 		}
-		return placed(answer(r.Context(), by, in, &file{w: w, media: media}), o.in)
+		return placed(answer(r.Context(), by, in, &file{w: w, media: media, wait: a.SendWait}), o.in)
 	}
 	return o
 }
@@ -48,6 +48,7 @@ func download[In any](method, path string, do access.Action, summary, media stri
 type file struct {
 	w     http.ResponseWriter
 	media string
+	wait  time.Duration // for one write
 	began bool
 }
 
@@ -62,7 +63,7 @@ func (f *file) Write(p []byte) (int, error) {
 		h.Set("Cache-Control", "no-store")
 		f.began = true
 	}
-	_ = http.NewResponseController(f.w).SetWriteDeadline(time.Now().Add(writeWait)) // who cannot be given one is not waited for by us
+	_ = http.NewResponseController(f.w).SetWriteDeadline(time.Now().Add(f.wait)) // who cannot be given one is not waited for by us
 	return f.w.Write(p)
 }
 

@@ -52,7 +52,7 @@ type API struct {
 
 	Cookies  api.Cookies
 	BodyWait time.Duration // how long a request may take to arrive; 0 is for ever
-	SendWait time.Duration // how long a client of a stream may take to accept what is written to it: one that does not read is let go
+	SendWait time.Duration // how long a client of a stream or a file may take to accept one piece of it: one that does not read is let go
 	FreshFor time.Duration // how long ago people may have signed in who change how a person signs in
 	Now      func() time.Time
 }
