@@ -177,6 +177,7 @@ func (d Device) differs(from Device) []string {
 		{"vendor", d.Vendor == from.Vendor}, {"site", d.Site == from.Site}, {"domains", sameSet(d.Domains, from.Domains)}, {"tags", sameSet(d.Tags, from.Tags)},
 		{"connectivities", sameSet(d.Connect, from.Connect)}, {"script", d.Script == from.Script}, {"unrecorded", d.Unrecorded == from.Unrecorded}, {"disabled", d.Disabled == from.Disabled},
 	} {
+	} {
 		if !f.same {
 			out = append(out, f.name)
 		}

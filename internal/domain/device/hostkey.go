@@ -198,7 +198,7 @@ func (s *Service) Scan(ctx context.Context, by access.Caller, id string, port in
 	if s.Scanner == nil {
 		return nil, fault.New(fault.Conflict, noScan)
 	}
-	blobs, err := s.Scanner.HostKeys(ctx, netip.AddrPortFrom(d.IP, uint16(port)))
+	blobs, err := s.Scanner.HostKeys(ctx, netip.AddrPortFrom(d.IP, uint16(port))) //nolint:gosec // sshPort has bounded it
 	if err != nil {
 		return nil, fault.Wrap(fault.Conflict, noScan, err)
 	}

@@ -200,6 +200,7 @@ func (c Credential) differs(from Credential) []string {
 		{"protocols", reflect.DeepEqual(c.Protocols, from.Protocols)}, {"extra", same(c.Extra, from.Extra)}, {"never_shown", c.NeverShown == from.NeverShown},
 		{"exclusive", c.Exclusive == from.Exclusive}, {"needs_rotation", c.NeedsRotation == from.NeedsRotation}, {"disabled", c.Disabled == from.Disabled},
 	} {
+	} {
 		if !f.same {
 			out = append(out, f.name)
 		}
