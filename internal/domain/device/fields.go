@@ -173,10 +173,18 @@ func (d Device) differs(from Device) []string {
 		name string
 		same bool
 	}{
-		{"host", d.Host == from.Host}, {"ip", d.IP == from.IP}, {"model", d.Model == from.Model}, {"type", d.Type == from.Type},
-		{"vendor", d.Vendor == from.Vendor}, {"site", d.Site == from.Site}, {"domains", sameSet(d.Domains, from.Domains)}, {"tags", sameSet(d.Tags, from.Tags)},
-		{"connectivities", sameSet(d.Connect, from.Connect)}, {"script", d.Script == from.Script}, {"unrecorded", d.Unrecorded == from.Unrecorded}, {"disabled", d.Disabled == from.Disabled},
-	} {
+		{"host", d.Host == from.Host},
+		{"ip", d.IP == from.IP},
+		{"model", d.Model == from.Model},
+		{"type", d.Type == from.Type},
+		{"vendor", d.Vendor == from.Vendor},
+		{"site", d.Site == from.Site},
+		{"domains", sameSet(d.Domains, from.Domains)},
+		{"tags", sameSet(d.Tags, from.Tags)},
+		{"connectivities", sameSet(d.Connect, from.Connect)},
+		{"script", d.Script == from.Script},
+		{"unrecorded", d.Unrecorded == from.Unrecorded},
+		{"disabled", d.Disabled == from.Disabled},
 	} {
 		if !f.same {
 			out = append(out, f.name)

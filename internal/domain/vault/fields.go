@@ -195,11 +195,20 @@ func (c Credential) differs(from Credential) []string {
 		name string
 		same bool
 	}{
-		{"identifier", c.Identifier == from.Identifier}, {"username", c.Username == from.Username}, {"kind", c.Kind == from.Kind}, {"type", c.Type == from.Type},
-		{"domain", c.Domain == from.Domain}, {"additional", c.Additional == from.Additional}, {"tags", slices.Equal(c.Tags, from.Tags)}, {"parent", c.Parent == from.Parent},
-		{"protocols", reflect.DeepEqual(c.Protocols, from.Protocols)}, {"extra", same(c.Extra, from.Extra)}, {"never_shown", c.NeverShown == from.NeverShown},
-		{"exclusive", c.Exclusive == from.Exclusive}, {"needs_rotation", c.NeedsRotation == from.NeedsRotation}, {"disabled", c.Disabled == from.Disabled},
-	} {
+		{"identifier", c.Identifier == from.Identifier},
+		{"username", c.Username == from.Username},
+		{"kind", c.Kind == from.Kind},
+		{"type", c.Type == from.Type},
+		{"domain", c.Domain == from.Domain},
+		{"additional", c.Additional == from.Additional},
+		{"tags", slices.Equal(c.Tags, from.Tags)},
+		{"parent", c.Parent == from.Parent},
+		{"protocols", reflect.DeepEqual(c.Protocols, from.Protocols)},
+		{"extra", same(c.Extra, from.Extra)},
+		{"never_shown", c.NeverShown == from.NeverShown},
+		{"exclusive", c.Exclusive == from.Exclusive},
+		{"needs_rotation", c.NeedsRotation == from.NeedsRotation},
+		{"disabled", c.Disabled == from.Disabled},
 	} {
 		if !f.same {
 			out = append(out, f.name)
