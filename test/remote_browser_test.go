@@ -144,7 +144,7 @@ func TestRemote_a_session_in_the_browser(t *testing.T) {
 	b.Do(`await page.reload()`, nil)
 	onScreen(b, "42-here")
 
-	// An administrator looks on, then ends it.
+	// An administrator looks on, live, then ends it, and plays what was recorded.
 	read := s.Must(t, "remote", "list", "--json")
 	var all []struct {
 		ID     string
@@ -153,8 +153,31 @@ func TestRemote_a_session_in_the_browser(t *testing.T) {
 	if err := json.Unmarshal([]byte(read), &all); err != nil || len(all) != 1 {
 		t.Fatalf("%v: %s", err, read)
 	}
+	if r := s.Command(t, danaPassword, "user", "add", "erik", "--email", "erik@example.test", "--password-stdin", "--admin"); r.Exit != 0 {
+		t.Fatalf("%+v", r)
+	}
+	with := map[string]any{"url": local(s.Gate, ""), "number": all[0].Number, "password": danaPassword}
+	b.Do(`const erik = await browser.newContext({ viewport: { width: 1000, height: 760 } }); const page2 = globalThis.erik = await erik.newPage();
+		page2.setDefaultTimeout(30000);
+		await page2.goto(args.url + '/ws/watch/' + args.number); await page2.fill('[name=username]', 'erik'); await page2.fill('[name=password]', args.password); await page2.click('button');
+		await page2.waitForURL('**/ws/watch/*'); await page2.locator('.xterm-rows', { hasText: '42-here' }).waitFor()`, with)
+	b.Do(`await page.keyboard.type('echo $((50 + 5))-live'); await page.keyboard.press('Enter'); await erik.locator('.xterm-rows', { hasText: '55-live' }).waitFor()`, nil)
+	if to := os.Getenv("GATEHOUSE_PICTURES"); to != "" {
+		b.Do(`await erik.screenshot({ path: args.path })`, map[string]any{"path": filepath.Join(to, "remote-watch.png")})
+	}
 	s.Must(t, "remote", "end", fmt.Sprint(all[0].Number))
+	b.Do(`await erik.locator('#over', { hasText: 'The session has ended' }).waitFor()`, nil)
 	b.Do(`await page.locator('#over', { hasText: 'Somebody with the right to do so ended it.' }).waitFor()`, nil)
+	b.Do(`await erik.goto(args.url + '/ws/play/' + args.number); const frame = erik.frameLocator('#player'); await frame.locator('.ap-player').click();
+		await frame.locator('.ap-player').press('9'); await frame.locator('.ap-player', { hasText: '42-here' }).waitFor()`, with)
+	if to := os.Getenv("GATEHOUSE_PICTURES"); to != "" {
+		b.Do(`await erik.screenshot({ path: args.path })`, map[string]any{"path": filepath.Join(to, "remote-play.png")})
+	}
+	for _, what := range []string{"session_url.redeemed", "session.started", "session.watched", "session.ended", "recording.play"} {
+		if len(s.Audited(t, what)) == 0 {
+			t.Errorf("%s is not on record", what)
+		}
+	}
 	b.Goto(at)
 	if title(b) != "This link was already used" {
 		t.Errorf("%q", title(b))

@@ -134,8 +134,10 @@ func TestBrowser_steps(t *testing.T) {
 	h.engine.shell = shell
 	h.sessions.put(waiting())
 	h.sessions.due = []remote.Step{
-		{Kind: remote.StepUpDue}, {Kind: remote.ReasonDue},
-		{Kind: remote.ApprovalWanted, Request: remote.Request{Number: 17, Reason: "disk is full on web-01"}, Until: time.Now().Add(10 * time.Minute)}, {},
+		{Kind: remote.StepUpDue},
+		{Kind: remote.ReasonDue},
+		{Kind: remote.ApprovalWanted, Request: remote.Request{Number: 17, Reason: "disk is full on web-01"}, Until: time.Now().Add(10 * time.Minute)},
+		{},
 	}
 	b := h.chromium(t)
 	h.visit(b)

@@ -122,7 +122,7 @@ func (p *Pages) download(w http.ResponseWriter, r *http.Request, x remote.Sessio
 		if err != nil {
 			return err
 		}
-		defer f.Close()
+		defer f.Close() //nolint:errcheck // it was read to its end, or not at all
 		h := w.Header()
 		h.Set("Content-Type", "application/octet-stream")
 		h.Set("Content-Disposition", attachment(path.Base(name)))
@@ -206,7 +206,7 @@ func (p *Pages) withFiles(r *http.Request, x remote.Session, most int64, do func
 	if err != nil {
 		return errTarget
 	}
-	defer files.Close()
+	defer files.Close() //nolint:errcheck // the channel is closed with it
 	return explained(do(r.Context(), files))
 }
 

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
@@ -584,14 +583,4 @@ func (l *library) Play(_ context.Context, _ access.Caller, _ string, x remote.Ex
 	}
 	_, err := io.WriteString(to, l.cast)
 	return err
-}
-
-// browser has cookies of its own.
-func (h *house) browser(t *testing.T) *http.Client {
-	t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &http.Client{Jar: jar}
 }

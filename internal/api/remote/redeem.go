@@ -43,7 +43,7 @@ func (p *Pages) redeem(w http.ResponseWriter, r *http.Request) error {
 	held = append([]api.RemoteCookie{{Session: x.ID, Token: cookie}}, held...)
 	p.Cookies.SetRemote(w, held[:min(len(held), mostCookies)])
 	guarded(w.Header())
-	http.Redirect(w, r, "/ws/"+x.ID, http.StatusSeeOther) //nolint:gosec // G710: an id of ours
+	http.Redirect(w, r, "/ws/"+x.ID, http.StatusSeeOther)
 	return nil
 }
 

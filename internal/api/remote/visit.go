@@ -138,7 +138,7 @@ func (p *Pages) onward(w http.ResponseWriter, r *http.Request, x remote.Session,
 		return err
 	}
 	guarded(w.Header())
-	http.Redirect(w, r, "/ws/"+x.ID, http.StatusSeeOther) //nolint:gosec // G710: an id of ours
+	http.Redirect(w, r, "/ws/"+x.ID, http.StatusSeeOther)
 	return nil
 }
 
