@@ -111,6 +111,9 @@ func (c *connection) verified(meta ssh.ConnMetadata, pub ssh.PublicKey, _ *ssh.P
 	if err != nil {
 		return nil, err
 	}
+	if _, asks := c.purpose.(*visit); more && asks { // OpenSSH would come with the same key again, for ever
+		return nil, &ssh.PartialSuccessError{Next: ssh.ServerAuthCallbacks{KeyboardInteractiveCallback: c.interactive}}
+	}
 	if more {
 		return nil, &ssh.PartialSuccessError{Next: ssh.ServerAuthCallbacks{
 			PublicKeyCallback: c.offered,

@@ -216,9 +216,9 @@ func (c *caller) begin(ctx context.Context, r *ssh.Request, open func(context.Co
 		if fault.Is(err, fault.Internal) {
 			p.connection.server.Log.Error("open channel", "door", "sshd", "session", p.visit.session.ID, "error", err)
 		}
+		_ = r.Reply(true, nil) // who is told no is shown no text by OpenSSH's client
 		_, _ = io.WriteString(c.channel.Stderr(), c.line(plain(fault.Text(err))))
-		_ = r.Reply(false, nil)
-		c.channel.Close()
+		c.exit(remote.Exit{Status: exitFailed})
 		return
 	}
 	c.mu.Lock()

@@ -112,36 +112,27 @@ func (v *visit) failed(doing string, err error) {
 }
 
 // proved implements purpose. The key is looked up anew: it may have been removed since it was offered. A key that lies in hardware and was touched is two
-// factors in one (rule S4): the library takes no such signature without a touch. A key that comes after a first one has proved who is there adds its
-// touch, and must be of the same person (rule S3).
+// factors in one (rule S4): the library takes no such signature without a touch.
 func (v *visit) proved(key sshkey.ProvenKey) (more bool, err error) {
 	held, err := v.find(key.Key())
-	if err != nil || v.by.ID != "" && v.by.ID != held.User {
+	if err != nil || v.by.ID != "" && v.by.ID != held.User { // rule S3
 		return false, errRefused
 	}
-	if v.by.ID == "" {
-		v.held = held
-		v.by = v.caller(access.Principal{Kind: access.User, ID: held.User, Name: held.UserName}, methodKey)
-		v.by.Credential = held.ID
-		if v.next, err = v.server.Remote.Login.Next(v.ctx, v.by); err != nil {
-			v.failed("look at second factors", err)
-			return false, errRefused
-		}
+	v.held = held
+	v.by = v.caller(access.Principal{Kind: access.User, ID: held.User, Name: held.UserName}, methodKey)
+	v.by.Credential = held.ID
+	if v.next, err = v.server.Remote.Login.Next(v.ctx, v.by); err != nil {
+		v.failed("look at second factors", err)
+		return false, errRefused
 	}
 	v.server.Remote.Keys.Used(held.ID, v.from, v.server.Now())
-	if strings.HasPrefix(held.Key.Type(), "sk-") {
-		v.proven = true
-	}
+	v.proven = v.proven || strings.HasPrefix(held.Key.Type(), "sk-")
 	v.leave() // we know who it is: they wait in nobody's way
 	due, err := v.due(nil)
-	switch {
-	case err != nil:
-		return false, err
-	case due:
+	if due {
 		v.tell(lineQuestions)
-		return true, nil
 	}
-	return false, nil
+	return due, err
 }
 
 // caller is the person, as far as this connection says.
