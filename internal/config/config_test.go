@@ -148,6 +148,10 @@ func TestRulesBetweenSettings(t *testing.T) {
 		{"one address for both", map[string]string{"http": "127.0.0.1:7", "ssh": "127.0.0.1:7"}, nil, "http and ssh: both want 127.0.0.1:7; give them different addresses"},
 		{"free ports for both", map[string]string{"http": "127.0.0.1:0", "ssh": "127.0.0.1:0"}, nil, ""},
 		{"a path in the public URL", map[string]string{"public-url": "https://x/gate"}, nil, "public_url: must not have user, path, query or fragment; Gatehouse needs a host of its own (from --public-url)"},
+		{"nodes that are lost between two beats", nil, []string{"GATEHOUSE_REMOTE_LOST_AFTER=5s"}, "remote.lost_after: must be longer than remote.beat_every, or nodes that live would count as lost (from GATEHOUSE_REMOTE_LOST_AFTER)"},
+		{"a link that is good for long", nil, []string{"GATEHOUSE_SENHASEGURA_URL_LIFE=31s"}, `senhasegura.url_life: "31s" is not a duration above zero and up to 30s (from GATEHOUSE_SENHASEGURA_URL_LIFE)`},
+		{"notices that are no durations", nil, []string{"GATEHOUSE_SENHASEGURA_NOTICES=5m,soon"}, `senhasegura.notices: "5m,soon" is not a list of durations above zero, such as 15m,10m,5m (from GATEHOUSE_SENHASEGURA_NOTICES)`},
+		{"no notices", nil, []string{"GATEHOUSE_SENHASEGURA_NOTICES="}, ""},
 		{"a slash in the public URL", map[string]string{"public-url": "https://x/"}, nil, ""},
 		{"a file that is not there", nil, []string{"GATEHOUSE_CONFIG=/nonexistent/g.yaml"}, "/nonexistent/g.yaml: open /nonexistent/g.yaml: no such file or directory; correct the file or leave --config away"},
 	}
