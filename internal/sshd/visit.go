@@ -288,6 +288,9 @@ func (v *visit) unfit(why string) error {
 
 // code asks for a code until it is right.
 func (v *visit) code(ask ssh.KeyboardInteractiveChallenge) error {
+	if v.tries >= maxTries {
+		return errRefused
+	}
 	for {
 		text, err := inquire(ask, askCode, false)
 		if err != nil {

@@ -569,7 +569,7 @@ func TestRemote_asks_for_a_second_factor(t *testing.T) {
 	if got := w.ssh(t, "", there, "echo in"); got.exit != 255 || !strings.Contains(got.err, "BatchMode") {
 		t.Errorf("where nobody can be asked: %+v", got)
 	}
-	got := w.onTerminal(t, true, "echo in''side", [2]string{"Code of your", "000000\r"}, [2]string{"not correct", codeAt(t, key, time.Now()) + "\r"})
+	got := w.onTerminal(t, true, "echo in''side", [2]string{"Code of your", "000000\r"}, [2]string{"Code of your", codeAt(t, key, time.Now()) + "\r"})
 	if got.Exit != 0 || !strings.Contains(got.Stdout, "inside") || strings.Count(got.Stdout, "Code of your") != 2 { // the right one counts for the sign-in and the grant
 		t.Errorf("got %+v", got)
 	}
@@ -595,13 +595,45 @@ func TestRemote_asks_for_a_second_factor(t *testing.T) {
 	}
 }
 
+// rules S4, S18: the touch of an ssh key in hardware is a second factor, also for who has another, and only a touch is.
+func TestRemote_takes_a_touch_for_a_second_factor(t *testing.T) {
+	t.Parallel()
+	w := newWard(t, &access.Terms{StepUp: true})
+	w.enrol(t)
+	for _, c := range []struct {
+		name  string
+		flags byte
+		in    bool
+	}{{"touched", 1, true}, {"not touched", 0, false}} {
+		a := newAuthenticator(t, ssh.KeyAlgoSKED25519, c.flags)
+		_, err := w.Keys.AddUserKey(t.Context(), me(), w.ana.ID, sshkey.New{Text: string(ssh.MarshalAuthorizedKey(a.public)), Label: c.name, Via: sshkey.Wire})
+		must(t, err)
+		client, err := w.client(t, "ana:target@web-1", ssh.PublicKeys(a))
+		if (err == nil) != c.in {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if err != nil {
+			continue
+		}
+		s, err := client.NewSession()
+		must(t, err)
+		if out, err := s.Output("echo inside"); string(out) != "inside\n" || err != nil {
+			t.Errorf("%s: %q, %v", c.name, out, err)
+		}
+		client.Close()
+		if x := w.ended(t); x.SteppedUp.IsZero() {
+			t.Errorf("%s: the session does not show the step", c.name)
+		}
+	}
+}
+
 // rule S18: who has security keys alone, which text cannot ask for, is told where to go.
 func TestRemote_names_the_browser(t *testing.T) {
 	t.Parallel()
 	w := newWard(t, &access.Terms{})
 	private, err := ecdh.P256().GenerateKey(rand.Reader)
 	must(t, err)
-	_, err = w.Factors.ImportU2F(t.Context(), w.ana.ID, "key", make([]byte, 64), private.PublicKey().Bytes(), "", factor.Change{})
+	_, err = w.Factors.ImportU2F(t.Context(), w.ana.ID, "key", make([]byte, 64), private.PublicKey().Bytes(), "https://old.example.test", factor.Change{})
 	must(t, err)
 	if got := w.ssh(t, "", there, "echo in"); got.exit != 255 || got.out != "" || !strings.Contains(got.err, "browser") {
 		t.Errorf("got %+v", got)
