@@ -139,26 +139,13 @@ func (s Recordings) Recording(ctx context.Context, ref string) (r remote.Recordi
 	return r, err
 }
 
+const listRecordings = selectRecording + ` WHERE ` + seenRemote + ` AND (NOT $7 OR r.ended IS NULL) AND ($8 = '' OR x.user_id = $8) AND ($9 = '' OR x.target = $9)
+	AND r.session < $10 ORDER BY r.session DESC LIMIT $11`
+
 // Recordings implements remote.RecordingStore.
 func (s Recordings) Recordings(ctx context.Context, which remote.Which, w page.Window) (page.Page[remote.Recording], error) {
-	c := &clause{}
-	c.add(`r.session < ` + c.arg(below(w.After)))
-	visible, err := c.seen(which.Seen, "x.target", "x.credential", "x.user_id")
-	if err != nil {
-		return page.Page[remote.Recording]{}, err
-	}
-	c.add(visible)
-	if which.Active {
-		c.add(`r.ended IS NULL`)
-	}
-	if which.User != "" {
-		c.add(`x.user_id = ` + c.arg(which.User))
-	}
-	if which.Device != "" {
-		c.add(`x.target = ` + c.arg(which.Device))
-	}
-	limit := c.arg(w.Limit + 1)
-	all, err := readAll(ctx, s.DB, scanRecording, selectRecording+` WHERE `+c.where()+` ORDER BY r.session DESC LIMIT `+limit, c.args...)
+	args := append(seenArgs(which.Seen), which.Active, which.User, which.Device, below(w.After), w.Limit+1)
+	all, err := readAll(ctx, s.DB, scanRecording, listRecordings, args...)
 	if err != nil {
 		return page.Page[remote.Recording]{}, err
 	}

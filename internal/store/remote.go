@@ -185,16 +185,19 @@ func (s Remotes) one(ctx context.Context, query string, arg any) (remote.Session
 
 // SteppedUp implements remote.Store.
 func (s Remotes) SteppedUp(ctx context.Context, user string, cookies [][32]byte) (time.Time, error) {
-	var at time.Time
-	if len(cookies) == 0 {
-		return at, nil
-	}
-	args := []any{user}
-	for _, c := range cookies {
-		args = append(args, c[:])
-	}
+	var last time.Time
 	err := s.DB.Read(ctx, func(ctx context.Context, tx Tx) error {
-		return tx.QueryRowContext(ctx, `SELECT MAX(stepped_up) FROM remote_sessions WHERE user_id = $1 AND cookie IN (`+places(2, len(cookies))+`)`, args...).Scan(ScanTime(&at))
+		last = time.Time{}
+		for _, c := range cookies {
+			var at time.Time
+			if err := tx.QueryRowContext(ctx, `SELECT MAX(stepped_up) FROM remote_sessions WHERE user_id = $1 AND cookie = $2`, user, c[:]).Scan(ScanTime(&at)); err != nil {
+				return err
+			}
+			if at.After(last) {
+				last = at
+			}
+		}
+		return nil
 	})
-	return at, err
+	return last, err
 }

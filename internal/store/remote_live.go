@@ -113,23 +113,17 @@ func (s Remotes) Unwatch(ctx context.Context, id string) error {
 // Watched implements remote.LiveStore.
 func (s Remotes) Watched(ctx context.Context, sessions []string, now time.Time) (map[string][]string, error) {
 	names := make(map[string][]string)
-	for len(sessions) > 0 {
-		some := sessions[:min(len(sessions), maxSeen)]
-		sessions = sessions[len(some):]
-		c := &clause{}
-		until := c.arg(Micros(now))
-		rows, err := readAll(ctx, s.DB, func(scan Scan) (w remote.Watching, err error) {
-			err = scan(&w.Session, &w.Watcher)
-			return w, err
-		}, `SELECT session, watcher FROM remote_watches WHERE until > `+until+` AND `+c.in("session", some)+` ORDER BY id`, c.args...)
-		if err != nil {
-			return nil, err
-		}
-		for _, w := range rows {
-			names[w.Session] = append(names[w.Session], w.Watcher)
-		}
+	if len(sessions) == 0 {
+		return names, nil
 	}
-	return names, nil
+	all, err := readAll(ctx, s.DB, func(scan Scan) (w remote.Watching, err error) {
+		err = scan(&w.Session, &w.Watcher)
+		return w, err
+	}, `SELECT session, watcher FROM remote_watches WHERE until > $1 AND CAST($2 AS TEXT) LIKE '%"' || session || '"%' ORDER BY id`, Micros(now), JSON(sessions))
+	for _, w := range all {
+		names[w.Session] = append(names[w.Session], w.Watcher)
+	}
+	return names, err
 }
 
 // AddFrames implements remote.LiveStore.

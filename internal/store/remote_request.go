@@ -108,21 +108,21 @@ func (s Remotes) request(ctx context.Context, query string, arg any) (remote.Req
 	return r, err
 }
 
+const (
+	requestsListed = ` FROM remote_requests r JOIN remote_sessions x ON x.id = r.session WHERE (` + seenRemote + ` OR EXISTS (SELECT 1 FROM remote_request_approvers a
+		WHERE a.request = r.id AND CAST($7 AS TEXT) LIKE '%"' || a.subject_kind || ' ' || a.subject_id || '"%')) AND ($8 = '' OR r.state = $8)`
+	countRequests = `SELECT COUNT(*)` + requestsListed
+	listRequests  = `SELECT ` + requestColumns + requestsListed + ` ORDER BY r.number DESC LIMIT $9 OFFSET $10`
+)
+
 // Requests implements remote.Store.
 func (s Remotes) Requests(ctx context.Context, which remote.WhichRequests, w page.Window) (page.Page[remote.Request], error) {
-	c := &clause{}
-	visible, err := c.seen(which.Seen, "r.device", "r.credential", "r.user_id")
-	if err != nil {
-		return page.Page[remote.Request]{}, err
+	named := make([]string, len(which.Approvers))
+	for i, a := range which.Approvers {
+		named[i] = string(a.Kind) + " " + a.ID
 	}
-	for _, a := range which.Approvers {
-		visible += ` OR EXISTS (SELECT 1 FROM remote_request_approvers a WHERE a.request = r.id AND a.subject_kind = ` + c.arg(string(a.Kind)) + ` AND a.subject_id = ` + c.arg(a.ID) + `)`
-	}
-	c.add(`(` + visible + `)`)
-	if which.State != "" {
-		c.add(`r.state = ` + c.arg(string(which.State)))
-	}
-	p, err := readPart(ctx, s.DB, scanRequest, c, part{`remote_requests r`, requestColumns, `r.number`}, w)
+	args := append(seenArgs(which.Seen), JSON(named), string(which.State))
+	p, err := readPart(ctx, s.DB, scanRequest, countRequests, listRequests, args, w)
 	if err != nil {
 		return p, err
 	}
