@@ -209,7 +209,7 @@ func (s Credentials) change(ctx context.Context, tx Tx, was, is vault.Credential
 		return err
 	}
 	if is.Disabled && !was.Disabled {
-		if err := askEnd(ctx, tx, `credential = $1`, is.ID, e); err != nil {
+		if err := askEnd(ctx, tx, endOfCredential, is.ID, e); err != nil {
 			return err
 		}
 	}
@@ -247,7 +247,7 @@ func (s Credentials) OfDevice(ctx context.Context, device string) ([]vault.Crede
 // List implements vault.Store.
 func (s Credentials) List(ctx context.Context, all bool, ids, devices []string, w page.Window) (page.Page[vault.Credential], error) {
 	l := byNumber[vault.Credential]{
-		db: s.DB, scan: scanCredential, columns: credentialColumns, from: credentialTables, number: `c.number`, window: w,
+		db: s.DB, scan: scanCredential, query: selectCredentials, count: `SELECT COUNT(*) FROM ` + credentialTables + ` WHERE `, number: `c.number`, window: w,
 		numberOf: func(c vault.Credential) int64 { return c.Number },
 	}
 	if all {

@@ -164,17 +164,23 @@ func (s Devices) change(ctx context.Context, tx Tx, was, is device.Device, e aud
 		if _, err := tx.ExecContext(ctx, `UPDATE credentials SET disabled = TRUE, updated = $2 WHERE device = $1 AND NOT disabled`, is.ID, Micros(is.Updated)); err != nil {
 			return err
 		}
-		if err := askEnd(ctx, tx, `(device = $1 OR target = $1)`, is.ID, e); err != nil {
+		if err := askEnd(ctx, tx, endOfDevice, is.ID, e); err != nil {
 			return err
 		}
 	}
 	return insertEvents(ctx, tx, e)
 }
 
-// askEnd asks for the end of the living sessions of which a condition holds, and tells all nodes: one of them carries each.
-func askEnd(ctx context.Context, tx Tx, condition, id string, e audit.Event) error {
-	ended, err := All(ctx, tx, Value[string], `UPDATE remote_sessions SET end_asked = $2, ended_by = $3 WHERE `+condition+` AND state IN ('waiting', 'active') AND end_asked = '' RETURNING id`,
-		id, string(remote.Revoked), e.Actor.Name)
+// The sessions that end with a device, and with a credential.
+const (
+	askForEnd       = `UPDATE remote_sessions SET end_asked = $2, ended_by = $3 WHERE state IN ('waiting', 'active') AND end_asked = ''`
+	endOfDevice     = askForEnd + ` AND (device = $1 OR target = $1) RETURNING id`
+	endOfCredential = askForEnd + ` AND credential = $1 RETURNING id`
+)
+
+// askEnd asks for the end of the living sessions of a device or credential, and tells all nodes: one of them carries each.
+func askEnd(ctx context.Context, tx Tx, which, id string, e audit.Event) error {
+	ended, err := All(ctx, tx, Value[string], which, id, string(remote.Revoked), e.Actor.Name)
 	if err != nil {
 		return err
 	}
@@ -217,7 +223,7 @@ func (s Devices) ByIP(ctx context.Context, ip netip.Addr) ([]device.Device, erro
 // List implements device.Store.
 func (s Devices) List(ctx context.Context, all bool, ids []string, w page.Window) (page.Page[device.Device], error) {
 	l := byNumber[device.Device]{
-		db: s.DB, scan: scanTarget, columns: targetColumns, from: `devices d`, number: `d.number`, window: w,
+		db: s.DB, scan: scanTarget, query: selectTargets, count: `SELECT COUNT(*) FROM devices d WHERE `, number: `d.number`, window: w,
 		numberOf: func(d device.Device) int64 { return d.Number },
 	}
 	if all {

@@ -9,12 +9,13 @@ import (
 	"github.com/gatehouse-project/gatehouse/internal/page"
 )
 
-// byNumber reads a page of things that have numbers: all, or those that somebody may see.
+// byNumber reads a page of things that have numbers: all, or those that somebody may see. Statements are made of constants and of the numbers of
+// parameters; values travel as these (rule W9).
 type byNumber[T any] struct {
 	db       *DB
 	scan     func(Scan) (T, error)
-	columns  string
-	from     string // tables
+	query    string // up to its WHERE, behind which conditions go on
+	count    string // the same, of how many there are
 	number   string // its column
 	numberOf func(T) int64
 	window   page.Window
@@ -88,10 +89,10 @@ func (l byNumber[T]) read(ctx context.Context) (page.Page[T], error) {
 	args := append(slices.Clone(l.args), l.window.Limit, l.window.Offset)
 	n := len(l.args)
 	err := l.db.ReadSnapshot(ctx, func(ctx context.Context, tx Tx) (err error) {
-		if p.Total, err = One(ctx, tx, Value[int64], `SELECT COUNT(*) FROM `+l.from+` WHERE `+l.where(), l.args...); err != nil {
+		if p.Total, err = One(ctx, tx, Value[int64], l.count+l.where(), l.args...); err != nil {
 			return err
 		}
-		p.Items, err = All(ctx, tx, l.scan, `SELECT `+l.columns+` FROM `+l.from+` WHERE `+l.where()+` ORDER BY `+l.number+` LIMIT $`+strconv.Itoa(n+1)+` OFFSET $`+strconv.Itoa(n+2), args...)
+		p.Items, err = All(ctx, tx, l.scan, l.query+l.where()+` ORDER BY `+l.number+` LIMIT $`+strconv.Itoa(n+1)+` OFFSET $`+strconv.Itoa(n+2), args...)
 		return err
 	})
 	return p, err
@@ -118,13 +119,13 @@ func (l byNumber[T]) keyOf(one T) string { return strconv.FormatInt(l.numberOf(o
 func (l byNumber[T]) readBehind(ctx context.Context) (page.Page[T], error) {
 	args := append(slices.Clone(l.args), l.after(), l.window.Limit+1)
 	n := len(l.args)
-	all, err := readAll(ctx, l.db, l.scan, `SELECT `+l.columns+` FROM `+l.from+` WHERE `+l.where()+` AND `+l.number+` > $`+strconv.Itoa(n+1)+
+	all, err := readAll(ctx, l.db, l.scan, l.query+l.where()+` AND `+l.number+` > $`+strconv.Itoa(n+1)+
 		` ORDER BY `+l.number+` LIMIT $`+strconv.Itoa(n+2), args...)
 	return page.Cut(all, l.window, l.keyOf), err
 }
 
 func (l byNumber[T]) readSifted(ctx context.Context) (page.Page[T], error) {
-	all, err := readAll(ctx, l.db, l.scan, `SELECT `+l.columns+` FROM `+l.from+` ORDER BY `+l.number)
+	all, err := readAll(ctx, l.db, l.scan, l.query+l.where()+` ORDER BY `+l.number)
 	if err != nil {
 		return page.Page[T]{}, err
 	}

@@ -210,7 +210,9 @@ func TestCredentials_List(t *testing.T) {
 		}{
 			{true, nil, nil, "a b c"}, {false, nil, nil, ""}, {false, []string{c.ID, a.ID}, nil, "a c"}, {false, nil, []string{one.ID}, "a b"}, {false, []string{c.ID}, []string{one.ID, "gone"}, "a b c"},
 		} {
-			got := walk(t, func(w page.Window) (page.Page[vault.Credential], error) { return s.List(ctx, x.all, x.ids, x.devices, w) }, func(c vault.Credential) string { return c.Username })
+			got := walk(t, func(w page.Window) (page.Page[vault.Credential], error) {
+				return s.List(ctx, x.all, x.ids, x.devices, w)
+			}, func(c vault.Credential) string { return c.Username })
 			p, err := s.List(ctx, x.all, x.ids, x.devices, page.Of(0, 100))
 			if err != nil || strings.Join(got, " ") != x.want || p.Total != int64(len(got)) {
 				t.Errorf("%v, %d in all, want %s, %v", got, p.Total, x.want, err)
