@@ -241,7 +241,7 @@ func (a *API) scanHostKeys(ctx context.Context, by access.Caller, in scanHostKey
 
 type oneHostKey struct {
 	oneTarget
-	Key string `path:"key" doc:"Its id."`
+	Key string `path:"key" doc:"Its id, or its fingerprint on whichever port where that has no slash."`
 }
 
 func (a *API) removeHostKey(ctx context.Context, by access.Caller, in oneHostKey) (none, error) {
