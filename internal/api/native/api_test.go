@@ -163,6 +163,7 @@ var mustBeFresh = []string{
 	"POST /api/v1/tokens", "PATCH /api/v1/tokens/{token}", "POST /api/v1/ssh-keys", "POST /api/v1/ssh-keys/import",
 	"POST /api/v1/subscriptions", "DELETE /api/v1/subscriptions/{subscription}",
 	"POST /api/v1/devices/{device}/host-keys", "POST /api/v1/credentials/{credential}/check-out",
+	"POST /api/v1/authorizations", "PATCH /api/v1/authorizations/{authorization}", "PUT /api/v1/authorizations/{authorization}/lists/{kind}/{target}",
 }
 
 // Rule F14: a stale session is refused on each operation that makes or changes a credential of a person, before its body is looked at, and on no other; the one
@@ -224,7 +225,7 @@ func TestStrangers_to_everything(t *testing.T) {
 		"POST /api/v1/users/{user}/devices": `{"name":"x","key_handle":"eA==","public_key":"eA==","app_id":"x"}`, "POST /api/v1/users/{user}/links": `{"provider_id":"x","subject":"x"}`,
 		"POST /api/v1/accounts/{account}/applications": `{"name":"x"}`, "PATCH /api/v1/factors/devices/{device}": `{"name":"x"}`,
 		"POST /api/v1/devices": `{"host":"x","ip":"10.0.0.1"}`, "POST /api/v1/device-domains": `{"domain":"x"}`, "POST /api/v1/credentials": `{"device":"x","username":"x"}`,
-		"POST /api/v1/devices/{device}/host-keys/scan": `{}`, "POST /api/v1/projects": `{"key":"X"}`, "POST /api/v1/subscriptions": `{"url":"https://x.example/","events":["*"]}`, "POST /api/v1/projects/{project}/repos": `{"name":"x"}`,
+		"POST /api/v1/devices/{device}/host-keys/scan": `{}`, "POST /api/v1/projects": `{"key":"X"}`, "POST /api/v1/authorizations": `{"application_id":"x","name":"x","resources":[]}`, "POST /api/v1/subscriptions": `{"url":"https://x.example/","events":["*"]}`, "POST /api/v1/projects/{project}/repos": `{"name":"x"}`,
 		"POST /api/v1/providers": `{"kind":"oidc","name":"x","settings":{"oidc":{"issuer":"https://x.example","client_id":"x"}}}`,
 	}
 	for _, l := range h.api.Lines() {

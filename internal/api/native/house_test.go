@@ -199,7 +199,7 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 		Repos: &repo.Service{Store: store.Repos{DB: db}, Access: rights, Projects: projects, Disk: disk{}, Now: now, NewID: newID}, Tokens: tokens, Keys: keys,
 		SSH:   func() (string, int) { return "gate.example.test", 2222 },
 		Login: signIn, Sessions: sessions, Access: rights, Users: users, Accounts: accounts, Groups: groups,
-		Apps: apps, Providers: providers, Policy: signIn.Policy, Projects: projects, Webhooks: hooks, Subscriptions: subscriptions, Events: ended, FreshFor: 10 * time.Minute, BodyWait: 10 * time.Second, SendWait: 200 * time.Millisecond, Now: now,
+		Apps: apps, Authorizations: &identity.Authorizations{Store: store.Authorizations{DB: db}, Now: now, NewID: newID}, Providers: providers, Policy: signIn.Policy, Projects: projects, Webhooks: hooks, Subscriptions: subscriptions, Events: ended, FreshFor: 10 * time.Minute, BodyWait: 10 * time.Second, SendWait: 200 * time.Millisecond, Now: now,
 		Keyproof: &keyproof.Service{
 			Store: store.Keyproofs{DB: db, Webhooks: store.Webhooks{DB: db, Sealer: sealer}}, Access: rights, Projects: projects, Webhooks: hooks, Now: now, NewID: newID,
 			MaxKeys: 32, MaxHooks: 10, CommitWait: time.Second, Keys: keys, OnFile: store.SSHKeyProofs{DB: db}, OnFileTime: 15 * time.Minute,

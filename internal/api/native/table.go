@@ -48,6 +48,8 @@ type API struct {
 	Subscriptions *webhook.Subscriptions
 	Events        *webhook.Stream
 
+	Authorizations *identity.Authorizations // of applications, for the API of remote sessions
+
 	SSH func() (host string, port int) // where people reach the SSH door, which may listen later than this one
 
 	Cookies  api.Cookies
@@ -72,6 +74,7 @@ func (a *API) tags() []tag {
 		a.accounts(),
 		a.users(),
 		a.applications(),
+		a.authorizations(),
 		a.providers(),
 		a.settings(),
 		a.accessTokens(),
