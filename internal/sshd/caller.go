@@ -282,7 +282,7 @@ func (c *caller) exit(e remote.Exit) {
 		e.Status = exitFailed
 		fallthrough
 	default:
-		_, _ = c.channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{uint32(e.Status)}))
+		_, _ = c.channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{uint32(min(max(e.Status, 0), exitFailed))}))
 	}
 	_ = c.channel.CloseWrite()
 	c.channel.Close()

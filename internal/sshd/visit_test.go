@@ -653,7 +653,7 @@ func TestRemote_waits_for_approval(t *testing.T) {
 		gate.Eventually(t, func() error {
 			all, err := w.Remote.Requests(t.Context(), me(), remote.Pending, page.Window{Limit: 10})
 			if err != nil || len(all.Items) != 1 {
-				return fmt.Errorf("%d requests, %v", len(all.Items), err)
+				return fmt.Errorf("%d requests: %w", len(all.Items), err)
 			}
 			r = all.Items[0]
 			return nil

@@ -71,11 +71,11 @@ func firstString(p []byte) string {
 	if len(p) < 4 {
 		return ""
 	}
-	size := binary.BigEndian.Uint32(p)
-	if uint64(size) > uint64(len(p)-4) {
+	size, rest := binary.BigEndian.Uint32(p), p[4:]
+	if uint64(size) > uint64(len(rest)) {
 		return ""
 	}
-	return string(p[4 : 4+size])
+	return string(rest[:size])
 }
 
 // signalName is what a signal may be called; RFC 4254 section 6.10 has the names, and local ones with an @.

@@ -139,7 +139,7 @@ func (l *link) open(ctx context.Context, alone bool, begin func(*channel) error)
 		err = fmt.Errorf("%w: %w", remote.ErrUnreachable, context.Cause(ctx))
 	}
 	if err != nil {
-		ch.Close()
+		_ = ch.Close() // the first error counts
 		return nil, err
 	}
 	return ch, nil
@@ -197,7 +197,7 @@ func (l *link) Forward(ctx context.Context, host string, port int) (io.ReadWrite
 		Port       uint32
 		Origin     string
 		OriginPort uint32
-	}{host, uint32(port), "127.0.0.1", 0}))
+	}{host, uint32(min(max(port, 0), 0xffff)), "127.0.0.1", 0}))
 	if err != nil {
 		return nil, err
 	}

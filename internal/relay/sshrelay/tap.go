@@ -317,7 +317,7 @@ func (t *tap) answer(body []byte, size int) (into carrier, data int, err error) 
 		return into, 0, t.opened(p, handle)
 	case fxData:
 		data = int(f.number())
-		if f.bad || p.kind != fxRead || p.file == nil || data > size-len(body) || uint32(data) > p.size {
+		if f.bad || p.kind != fxRead || p.file == nil || data > size-len(body) || data > int(p.size) {
 			return into, 0, errors.New("the target sends what nobody asked for")
 		}
 		p.file.waiting--

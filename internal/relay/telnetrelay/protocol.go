@@ -2,6 +2,7 @@ package telnetrelay
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/remote"
@@ -201,7 +202,7 @@ func (p *protocol) resize(s remote.Size) []byte {
 func (p *protocol) window() []byte {
 	cols, rows := min(max(p.size.Cols, 0), 0xffff), min(max(p.size.Rows, 0), 0xffff)
 	message := []byte{iac, sb, optNAWS}
-	for _, b := range []byte{byte(cols >> 8), byte(cols), byte(rows >> 8), byte(rows)} {
+	for _, b := range binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, uint16(cols)), uint16(rows)) {
 		if message = append(message, b); b == iac {
 			message = append(message, iac)
 		}
