@@ -112,7 +112,7 @@ func (f *fields) connectivities(name string) *[]device.Connectivity {
 		if protocol = strings.TrimSpace(protocol); err != nil || n == 0 || protocol == "" {
 			f.refuse(errConnectivities)
 		}
-		all[i] = device.Connectivity{Name: protocol, Port: int(n)} //nolint:gosec // 16 bits
+		all[i] = device.Connectivity{Name: protocol, Port: int(n)}
 	}
 	return &all
 }

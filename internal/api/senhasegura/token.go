@@ -120,7 +120,6 @@ func (d *Dialect) noToken(w http.ResponseWriter, c *call, err error) error {
 	default:
 		return err
 	}
-	d.judge(w, c.Request, err)
-	c.refused = f
+	c.refused = d.judge(w, c.Request, err)
 	return api.WriteJSON(w, f.status, wireTokenError{word, f.text, f.text, response(f)})
 }
