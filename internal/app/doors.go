@@ -62,7 +62,7 @@ func (s *Server) owners() ([]api.Owner, error) {
 func (s *Server) native() *native.API {
 	return &native.API{
 		Login: s.Login, Sessions: s.Sessions, Access: s.Access, Users: s.Users, Accounts: s.Accounts, Groups: s.Groups, Apps: s.Apps, Authorizations: s.Authorizations, Providers: s.Providers,
-		Policy: s.Policies, Projects: s.Projects, Repos: s.Repos, Tokens: s.HTTPTokens, Keys: s.Keys, SSH: s.publicSSH, Devices: s.Devices, Vault: s.Vault, Library: s.Library,
+		Policy: s.Policies, Projects: s.Projects, Repos: s.Repos, Tokens: s.HTTPTokens, Keys: s.Keys, SSH: s.publicSSH, Devices: s.Devices, Vault: s.Vault, Remote: s.Remote, Library: s.Library,
 		Keyproof: s.Keyproof, Webhooks: s.Webhooks, Subscriptions: s.Subscriptions, Events: s.Events, Cookies: s.cookies(), BodyWait: bodyWait, SendWait: 10 * time.Second, FreshFor: s.Config.Auth.Fresh, Now: s.Now,
 	}
 }
