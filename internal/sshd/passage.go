@@ -296,6 +296,9 @@ func (p *passage) why() string {
 	if errors.As(p.failed, &strange) {
 		return fault.Text(remote.ErrHostKey)
 	}
+	if text, over := endings[p.visit.session.End]; over && errors.Is(p.failed, remote.ErrOver) {
+		return text
+	}
 	return plain(fault.Text(p.failed))
 }
 
@@ -322,6 +325,8 @@ var endings = map[remote.Reason]string{
 	remote.Unrecorded: "The session ended because it could not be recorded any more.",
 	remote.NodeLost:   "The session ended because a part of Gatehouse failed.",
 	remote.Drained:    "The session ended because this part of Gatehouse is being stopped. Connect again.",
+	remote.Refused:    "Your request was denied.",
+	remote.Abandoned:  "Nobody did in time what this session waited for.",
 }
 
 // ending is why the session is over.

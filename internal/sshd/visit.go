@@ -251,6 +251,11 @@ func (v *visit) due(ask ssh.KeyboardInteractiveChallenge) (more bool, err error)
 
 // turnedAway keeps why there is no session. The person is let in all the same, to be told: who they are they have proved.
 func (v *visit) turnedAway(err error) {
+	if errors.Is(err, remote.ErrOver) {
+		if x, lost := v.server.Remote.Sessions.Find(v.ctx, v.by, v.session.ID); lost == nil {
+			v.session = x // it says why
+		}
+	}
 	v.refusal = err
 	if fault.Is(err, fault.Internal) {
 		v.failed("begin session", err)

@@ -678,6 +678,9 @@ func TestRemote_waits_for_approval(t *testing.T) {
 		if strings.Contains(got.Stdout, "inside") != approve || (got.Exit == 0) != approve {
 			t.Errorf("approved %v: %+v", approve, got)
 		}
+		if !approve && !strings.Contains(got.Stdout, "was denied") {
+			t.Errorf("the person is not told: %q", got.Stdout)
+		}
 	}
 }
 
