@@ -217,7 +217,7 @@ func TestStrangers_to_everything(t *testing.T) {
 		"GET /api/v1/sign-ins", "GET /api/v1/factors", "POST /api/v1/factors/recovery-codes", "GET /api/v1/access/explain", "GET /api/v1/accounts",
 		"GET /api/v1/tokens", "GET /api/v1/tokens/expiring", "POST /api/v1/tokens", "POST /api/v1/tokens/leaked", "GET /api/v1/ssh-keys", "POST /api/v1/ssh-keys",
 		"POST /api/v1/ssh-keys/import", "GET /api/v1/projects", "GET /api/v1/devices", "GET /api/v1/credentials",
-		"GET /api/v1/events",
+		"GET /api/v1/events", "GET /api/v1/grants", "GET /api/v1/remote-requests", "GET /api/v1/remote-sessions", "GET /api/v1/recordings",
 	}
 	bodies := map[string]string{
 		"POST /api/v1/accounts": `{"name":"x"}`, "PUT /api/v1/accounts/{account}/members/{user}": `{"role":"member"}`, "POST /api/v1/accounts/{account}/groups": `{"name":"x"}`,
@@ -226,6 +226,7 @@ func TestStrangers_to_everything(t *testing.T) {
 		"POST /api/v1/accounts/{account}/applications": `{"name":"x"}`, "PATCH /api/v1/factors/devices/{device}": `{"name":"x"}`,
 		"POST /api/v1/devices": `{"host":"x","ip":"10.0.0.1"}`, "POST /api/v1/device-domains": `{"domain":"x"}`, "POST /api/v1/credentials": `{"device":"x","username":"x"}`,
 		"POST /api/v1/devices/{device}/host-keys/scan": `{}`, "POST /api/v1/projects": `{"key":"X"}`, "POST /api/v1/authorizations": `{"application_id":"x","name":"x","resources":[]}`, "POST /api/v1/subscriptions": `{"url":"https://x.example/","events":["*"]}`, "POST /api/v1/projects/{project}/repos": `{"name":"x"}`,
+		"POST /api/v1/grants": `{"user_id":"x","device":"x"}`, "POST /api/v1/remote-sessions": `{"device":"x","protocol":"ssh"}`,
 		"POST /api/v1/providers": `{"kind":"oidc","name":"x","settings":{"oidc":{"issuer":"https://x.example","client_id":"x"}}}`,
 	}
 	for _, l := range h.api.Lines() {
