@@ -42,6 +42,10 @@ var benchmarks = []benchmark{
 	{"fetch", "many fetches at the same moment", measureFetch},
 	{"list", "pages of a long list", measureList},
 	{"webhooks", "webhook deliveries, and none lost over kill -9", measureWebhooks},
+	{"recorded", "recorded SSH sessions: memory and CPU of hundreds at a time", measureRecorded},
+	{"keystroke", "what the gate adds to the echo of a keystroke", measureKeystroke},
+	{"relay", "files, forwards and output through the gate, next to a plain Go relay", measureRelay},
+	{"launch", "from a link to the first prompt", measureLaunch},
 	{"audit", "what the sealed audit log adds to a write", measureAudit},
 }
 
@@ -57,6 +61,13 @@ var modes = map[string]func() error{
 	"bare-git":       bare.ServeGit,
 	"load-fetch":     func() error { return load.Serve(load.Fetch) },
 	"find-keys":      func() error { return load.Serve(findKeys) },
+	"bare-terminal":  bare.ServeTerminal,
+	"bare-relay":     bare.ServeRelay,
+	"bare-bytes":     bare.ServeBytes,
+	"load-terminals": func() error { return load.Serve(load.Type) },
+	"load-keystroke": func() error { return load.Serve(load.Keystroke) },
+	"load-transfer":  func() error { return load.Serve(load.Carry) },
+	"load-launch":    func() error { return load.Serve(load.Launch) },
 	"audit-writes":   func() error { return load.Serve(writeSessions) },
 }
 

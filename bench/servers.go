@@ -79,7 +79,7 @@ func (r *run) sshd() server {
 	config := []string{
 		"Port " + strconv.Itoa(port), "ListenAddress 127.0.0.1", "HostKey " + filepath.Join(dir, "host"), "PidFile " + filepath.Join(dir, "pid"),
 		"AuthorizedKeysFile " + filepath.Join(dir, "keys"), "UsePAM no", "StrictModes no", "PasswordAuthentication no", "PermitRootLogin yes",
-		"MaxStartups 1000:30:2000", "LogLevel ERROR",
+		"MaxStartups 1000:30:2000", "MaxSessions 1000", "Subsystem sftp internal-sftp", "LogLevel ERROR",
 		"AcceptEnv GIT_PROTOCOL", "SetEnv SHLVL=1", // so that bash does not read what whoever runs this has for their own shells
 	}
 	r.must(os.WriteFile(filepath.Join(dir, "config"), []byte(strings.Join(config, "\n")+"\n"), 0o600), "write sshd's configuration")

@@ -1,12 +1,14 @@
 // Package bare is the work of a library with nothing behind it, to tell what Gatehouse adds.
 //
 // Serve is an SSH server that proves a key and keeps no memory of that; algorithms are those of Gatehouse's own door.
-// Hash hashes passwords at the cost of Gatehouse's, for nobody.
+// Hash hashes passwords at the cost of Gatehouse's, for nobody. ServeRelay carries SSH from one connection to another; ServeTerminal is a target that shows
+// what happened in a real terminal.
 package bare
 
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -38,11 +40,7 @@ func Serve() error {
 }
 
 func config() (*ssh.ServerConfig, error) {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	host, err := ssh.NewSignerFromKey(private)
+	host, err := signerOf(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +57,18 @@ func config() (*ssh.ServerConfig, error) {
 	}
 	c.AddHostKey(host)
 	return c, nil
+}
+
+// signerOf is the ed25519 key of a seed, or a new one without.
+func signerOf(seed []byte) (ssh.Signer, error) {
+	if seed == nil {
+		seed = make([]byte, ed25519.SeedSize)
+		_, _ = rand.Read(seed) // never fails
+	}
+	if len(seed) != ed25519.SeedSize {
+		return nil, errors.New("the seed of an ed25519 key has 32 bytes")
+	}
+	return ssh.NewSignerFromKey(ed25519.NewKeyFromSeed(seed))
 }
 
 // serve holds a connection, and any channel on it, until the client leaves.
