@@ -76,12 +76,10 @@ func newHostile(t *testing.T, change func(*hostile)) remote.Target {
 	}
 }
 
-// short is a dialer that does not wait long.
-func short(t *testing.T, to remote.Target) (remote.Link, error) {
+// enter signs in at a target, or is refused.
+func enter(t *testing.T, to remote.Target) (remote.Link, error) {
 	t.Helper()
-	d := dialer(t)
-	d.Outward.Patience = 500 * time.Millisecond
-	link, err := d.Dial(t.Context(), to)
+	link, err := dialer(t).Dial(t.Context(), to)
 	if err == nil {
 		t.Cleanup(func() { link.Close() })
 	}
@@ -101,7 +99,9 @@ func TestDial_does_not_wait_for_ever(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := short(t, newHostile(t, func(h *hostile) { h.serve = serve }))
+			d := dialer(t)
+			d.Outward.Patience = 500 * time.Millisecond
+			_, err := d.Dial(t.Context(), newHostile(t, func(h *hostile) { h.serve = serve }))
 			if !errors.Is(err, remote.ErrUnreachable) {
 				t.Errorf("got %v", err)
 			}
@@ -133,7 +133,7 @@ func TestDial_agrees_to_AES_alone(t *testing.T) {
 	t.Parallel()
 	for _, cipher := range []string{ssh.CipherChaCha20Poly1305, ssh.InsecureCipherAES128CBC, ssh.InsecureCipherRC4128} {
 		to := newHostile(t, func(h *hostile) { h.config.Ciphers = []string{cipher} })
-		_, err := short(t, to)
+		_, err := enter(t, to)
 		var none *ssh.AlgorithmNegotiationError
 		if !errors.As(err, &none) || !errors.Is(err, remote.ErrUnreachable) {
 			t.Errorf("%s: %v", cipher, err)
@@ -178,7 +178,7 @@ func TestDial_answers_one_hidden_question(t *testing.T) {
 					return nil, nil
 				}
 			})
-			_, err := short(t, to)
+			_, err := enter(t, to)
 			if c.ok != (err == nil) || err != nil && !errors.Is(err, remote.ErrTargetLogin) {
 				t.Errorf("got %v", err)
 			}
@@ -205,7 +205,7 @@ func TestDial_shows_a_wrong_password_once(t *testing.T) {
 			return nil, errors.New("no")
 		}
 	})
-	if _, err := short(t, to); !errors.Is(err, remote.ErrTargetLogin) || tried.Load() != 1 {
+	if _, err := enter(t, to); !errors.Is(err, remote.ErrTargetLogin) || tried.Load() != 1 {
 		t.Errorf("tried %d times: %v", tried.Load(), err)
 	}
 }
@@ -222,7 +222,7 @@ func TestDial_hears_few_banners(t *testing.T) {
 			}
 		}
 	})
-	if _, err := short(t, to); err == nil || !strings.Contains(err.Error(), "too much") {
+	if _, err := enter(t, to); err == nil || !strings.Contains(err.Error(), "too much") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -231,7 +231,7 @@ func TestDial_hears_few_banners(t *testing.T) {
 func TestLink_takes_nothing_that_the_target_opens(t *testing.T) {
 	t.Parallel()
 	refused := make(chan error, 8)
-	link, err := short(t, newHostile(t, func(h *hostile) {
+	link, err := enter(t, newHostile(t, func(h *hostile) {
 		h.serve = func(c net.Conn, h *hostile) {
 			conn, channels, requests, err := ssh.NewServerConn(c, &h.config)
 			if err != nil {
@@ -276,7 +276,7 @@ func TestTerminal_does_not_wait_for_ever(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			link, err := short(t, newHostile(t, func(h *hostile) { h.serve = serving(take) }))
+			link, err := enter(t, newHostile(t, func(h *hostile) { h.serve = serving(take) }))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -310,7 +310,7 @@ func serving(take func(ssh.NewChannel)) func(net.Conn, *hostile) {
 
 // rule W5: a target that floods fills its window, and no more of our memory.
 func TestTerminal_holds_little_of_a_flood(t *testing.T) {
-	link, err := short(t, newHostile(t, func(h *hostile) {
+	link, err := enter(t, newHostile(t, func(h *hostile) {
 		h.serve = serving(func(ch ssh.NewChannel) {
 			channel, requests, err := ch.Accept()
 			if err != nil {
@@ -361,7 +361,7 @@ func flooding(w io.Writer) {
 func TestWait_takes_any_ending(t *testing.T) {
 	t.Parallel()
 	endings := make(chan []byte, 8)
-	link, err := short(t, newHostile(t, func(h *hostile) {
+	link, err := enter(t, newHostile(t, func(h *hostile) {
 		h.serve = serving(func(ch ssh.NewChannel) {
 			channel, requests, err := ch.Accept()
 			if err != nil {
@@ -415,7 +415,7 @@ func TestDial_trusts_no_certificate(t *testing.T) {
 		h.config = ssh.ServerConfig{PasswordCallback: h.config.PasswordCallback}
 		h.config.AddHostKey(certified)
 	})
-	if _, err := short(t, to); !errors.Is(err, remote.ErrUnreachable) && !errors.Is(err, remote.ErrHostKey) {
+	if _, err := enter(t, to); !errors.Is(err, remote.ErrUnreachable) && !errors.Is(err, remote.ErrHostKey) {
 		t.Errorf("got %v", err)
 	}
 }
