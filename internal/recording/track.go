@@ -276,6 +276,9 @@ func (t *track) write(p []byte) error {
 		return t.r.fail(fmt.Errorf("open segment: %w", err))
 	}
 	n, err := t.file.Write(p)
+	if err != nil && n > 0 && t.file.Truncate(t.size) == nil { // on a full disk: half a line would make a segment that is not whole
+		n = 0
+	}
 	t.sum.Write(p[:n])
 	t.size += int64(n)
 	t.dirty = true
@@ -303,10 +306,9 @@ func (t *track) open() error {
 	if err != nil {
 		return err
 	}
-	t.file, t.path, t.size, t.sum, t.opened, t.dirty = f, path, 0, sha256.New(), t.r.a.Now(), true
 	link, err := json.Marshal(Link{Recording: t.r.about.Recording, Track: t.name, Kind: t.kind, Segment: t.number, Previous: hex.EncodeToString(t.previous[:])})
 	if err != nil {
-		return err
+		return errors.Join(err, f.Close(), os.Remove(path))
 	}
 	var head []byte
 	if t.format == castFormat {
@@ -316,10 +318,14 @@ func (t *track) open() error {
 		head = append(head, linkPrefix...)
 	}
 	head = append(append(head, link...), '\n')
-	n, err := f.Write(head)
-	t.sum.Write(head[:n])
-	t.size, t.begun = int64(n), int64(n)
-	return err
+	if _, err := f.Write(head); err != nil { // on a full disk: a segment without its beginning could not be read
+		t.number--
+		return errors.Join(err, f.Close(), os.Remove(path))
+	}
+	t.file, t.path, t.sum, t.opened, t.dirty = f, path, sha256.New(), t.r.a.Now(), true
+	t.sum.Write(head)
+	t.size, t.begun = int64(len(head)), int64(len(head))
+	return nil
 }
 
 // rotate closes the segment and hands it over.
