@@ -589,7 +589,7 @@ func tame(t *testing.T, who, text string) {
 func lookOn(t *testing.T, c *caller, ref string) *socket {
 	t.Helper()
 	ticket := c.must(t, http.StatusOK, "POST", "/ws/watch/"+ref+"/ticket", nil).text(t, "ticket")
-	conn, r, err := c.dial(t, "/ws/watch/"+ref+"/stream", local(c.g, ""))
+	conn, r, err := c.dial(t, "/ws/watch/"+ref+"/stream", c.ours())
 	if err != nil {
 		t.Fatalf("%v %v", r, err)
 	}

@@ -230,6 +230,9 @@ func (p *tab) ticket(t *testing.T) string {
 	return p.must(t, http.StatusOK, "POST", p.path("/ticket"), nil).text(t, "ticket")
 }
 
+// ours is the origin of the gate's pages.
+func (c *caller) ours() string { return strings.TrimSuffix(c.g.Public("/"), "/") }
+
 // dial opens a socket as a page of that origin does.
 func (c *caller) dial(t *testing.T, path, origin string) (*websocket.Conn, *http.Response, error) {
 	t.Helper()
@@ -277,7 +280,7 @@ func (p *tab) terminal(t *testing.T) *socket {
 
 func (p *tab) terminalFrom(t *testing.T, ticket string, from int, mute bool) *socket {
 	t.Helper()
-	conn, r, err := p.dial(t, p.path("/terminal"), local(p.g, ""))
+	conn, r, err := p.dial(t, p.path("/terminal"), p.ours())
 	if err != nil {
 		t.Fatalf("no socket: %v %v", r, err)
 	}
