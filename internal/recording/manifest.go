@@ -46,6 +46,8 @@ type Subject struct {
 	Device    string    `json:"device_id"`
 	Protocol  string    `json:"protocol"`
 	From      string    `json:"from,omitempty"`
+	Reason    string    `json:"reason,omitempty"`    // why the person needed it, in their words
+	Reference string    `json:"reference,omitempty"` // of a ticket
 	Node      string    `json:"node,omitempty"`
 	Started   time.Time `json:"started"`
 }
@@ -88,7 +90,7 @@ type Segment struct {
 func subjectOf(s remote.Session, started time.Time) Subject {
 	about := Subject{
 		Recording: s.ID, Number: s.Number, Code: s.Code, User: s.User.Name, UserID: s.User.ID, Username: s.Username, Host: s.Host, Device: s.Target,
-		Protocol: string(s.Protocol), Node: s.Node, Started: started.UTC().Truncate(time.Microsecond),
+		Protocol: string(s.Protocol), Reason: s.Why, Reference: s.Reference, Node: s.Node, Started: started.UTC().Truncate(time.Microsecond),
 	}
 	if s.IP.IsValid() {
 		about.Address = s.IP.String()
