@@ -19,12 +19,12 @@ type Account struct {
 
 const accountPassword = "not-secret: ünïcode"
 
-// NewAccount makes an account called "target" with an empty home that is gone after the test.
-func NewAccount(tb testing.TB) *Account {
+// NewAccount makes an account of that name with an empty home that is gone after the test.
+func NewAccount(tb testing.TB, name string) *Account {
 	tb.Helper()
 	Require(tb, "gcc", "perl")
 	dir := tb.TempDir()
-	a := &Account{Name: "target", Password: accountPassword, Home: filepath.Join(dir, "home")}
+	a := &Account{Name: name, Password: accountPassword, Home: filepath.Join(dir, "home")}
 	if err := os.Mkdir(a.Home, 0o700); err != nil {
 		tb.Fatal(err)
 	}

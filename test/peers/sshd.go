@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -25,6 +26,7 @@ type SSHServer struct {
 
 // SSHOptions says what a server is like.
 type SSHOptions struct {
+	User     string   // name of the account; none is target
 	HostKeys []string // types as ssh-keygen has them; none is ed25519
 	KeyType  string   // of the account; none is ed25519
 	Lines    []string // further ones of sshd_config
@@ -80,7 +82,7 @@ func Dropbear(tb testing.TB, options SSHOptions) *SSHServer {
 func newSSHServer(tb testing.TB, options SSHOptions) (s *SSHServer, dir string, port int) {
 	tb.Helper()
 	dir, port = tb.TempDir(), Port(tb)
-	s = &SSHServer{At: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port)), Account: NewAccount(tb), KeyFile: filepath.Join(dir, "key")}
+	s = &SSHServer{At: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port)), Account: NewAccount(tb, cmp.Or(options.User, "target")), KeyFile: filepath.Join(dir, "key")}
 	if len(options.HostKeys) == 0 {
 		options.HostKeys = []string{"ed25519"}
 	}
