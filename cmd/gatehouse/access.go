@@ -19,7 +19,7 @@ type accessExplain struct {
 	Output
 	User   string `arg:"" help:"Name of the user."`
 	Action string `arg:"" help:"Such as user.create; a wrong one is answered with the list of all."`
-	Kind   string `arg:"" optional:"" default:"installation" help:"What is acted on: installation, account, user, group, application, session, project, repo (by its id, or KEY/SLUG), provider, delivery (${default})."`
+	Kind   string `arg:"" optional:"" default:"installation" help:"What is acted on: installation, account, user, group, application, session, project, repo (by its id, or KEY/SLUG), device, credential (USER@HOST), remote_session, provider, delivery (${default})."`
 	ID     string `arg:"" optional:"" help:"Its id."`
 }
 
@@ -28,7 +28,7 @@ type explanationJSON struct {
 	Why     []string `json:"why"`
 }
 
-// resource is what the question is about: projects and repositories go by the names that people give them as well.
+// resource is what the question is about. What people have names for goes by those as well.
 func (c *accessExplain) resource(ctx context.Context, h *app.House, by access.Caller) (access.Resource, error) {
 	if c.Kind == access.RepoKind && strings.Contains(c.ID, "/") {
 		r, err := repoAt(ctx, h, by, c.ID)
@@ -38,6 +38,26 @@ func (c *accessExplain) resource(ctx context.Context, h *app.House, by access.Ca
 		if p, err := h.Projects.ByKey(ctx, by, c.ID); err == nil {
 			return p.Resource(), nil
 		}
+	}
+	switch c.Kind {
+	case access.DeviceKind:
+		d, err := h.Devices.Find(ctx, by, c.ID)
+		if err != nil {
+			return access.Resource{}, failed("find device "+c.ID, err, seeDevices)
+		}
+		return d.Resource(), nil
+	case access.CredentialKind:
+		x, err := h.Vault.Find(ctx, by, c.ID)
+		if err != nil {
+			return access.Resource{}, failed("find credential "+c.ID, err, "see `gatehouse credential list`")
+		}
+		return x.Resource(), nil
+	case access.RemoteKind:
+		x, err := h.Remote.Find(ctx, by, c.ID)
+		if err != nil {
+			return access.Resource{}, failed("find remote session "+c.ID, err, seeRemote)
+		}
+		return x.Resource(), nil
 	}
 	return access.Resource{Kind: c.Kind, ID: c.ID}, nil
 }

@@ -119,6 +119,9 @@ func (c *credentialAdd) Run(ctx context.Context, p *process) error {
 			return failed("add credential "+c.Username+"@"+c.Device, err, seeDevices)
 		}
 		p.note("added credential %s@%s", made.Username, made.Device.Host)
+		if !made.HasSecret {
+			p.note("it has no secret yet, so it opens nothing: give one with `gatehouse credential set %d`, by --password-stdin or --key-file", made.Number)
+		}
 		return p.printCredential(made)
 	})
 }

@@ -93,10 +93,13 @@ func (c *deviceAdd) Run(ctx context.Context, p *process) error {
 			return failed("add device "+c.Host, err, "register domains with `gatehouse device domain add`")
 		}
 		p.note("added device %s", d.Host)
+		if len(d.Connect) == 0 {
+			p.note("it has no protocol yet, so nothing leads there: gatehouse device set %s --connect ssh:22", d.Host)
+		}
 		var keys []device.HostKey
 		if c.AcceptHostKeys {
 			if keys, err = acceptShown(ctx, h, by, d, 0); err != nil {
-				return failed("accept the host keys of "+d.Host+", which was added", err, "see `gatehouse device host-key scan --help`")
+				return failed("accept the host keys of "+d.Host+", which was added", err, "when it can be reached, run `gatehouse device host-key scan "+d.Host+" --accept`")
 			}
 		}
 		return p.printDevice(d, keys, c.AcceptHostKeys)

@@ -71,7 +71,7 @@ func (c *grantAdd) Run(ctx context.Context, p *process) error {
 		if p.json {
 			return p.printJSON(wireGrant(b))
 		}
-		p.note("grant %d: %s %s may open sessions on %s", b.Number, b.Subject.Kind, b.Name, on)
+		p.note("grant %d: %s %s may open sessions on %s", b.Number, b.Subject.Kind, b.Name, placeName(ctx, h, on))
 		return nil
 	})
 }

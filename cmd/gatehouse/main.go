@@ -45,7 +45,7 @@ type process struct {
 // commands is the grammar of the command line.
 type commands struct {
 	Serve   serveCommand   `cmd:"" group:"Run" help:"Run the server."`
-	Demo    demoCommand    `cmd:"" group:"Run" help:"Prove an SSH key in two minutes, on throwaway data."`
+	Demo    demoCommand    `cmd:"" group:"Run" help:"Prove an SSH key and open a recorded session in two minutes, on throwaway data."`
 	Migrate migrateCommand `cmd:"" group:"Run" help:"Bring the database to this program's version."`
 
 	User      userCommands      `cmd:"" group:"Manage" help:"People who can sign in."`
@@ -223,9 +223,9 @@ func overview(w io.Writer, root *kong.Node) {
 			group = command.Group.Title
 			fmt.Fprintf(w, "\n%s\n", group)
 		}
-		fmt.Fprintf(w, "  %-12s%s\n", command.Name, command.Help)
+		fmt.Fprintf(w, "  %-15s%s\n", command.Name, command.Help)
 		if verbs := verbsOf(command); verbs != "" {
-			fmt.Fprintf(w, "  %-12s  %s\n", "", verbs)
+			fmt.Fprintf(w, "  %-15s  %s\n", "", verbs)
 		}
 	}
 	fmt.Fprint(w, "\nMore about one of them: gatehouse COMMAND --help\n")

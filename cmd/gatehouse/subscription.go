@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -57,6 +58,9 @@ func (c *webhookAdd) Run(ctx context.Context, p *process) error {
 	}
 	return p.withHouse(ctx, func(h *app.House, by access.Caller) error {
 		x, err := h.Subscriptions.Create(ctx, by, in)
+		if errors.Is(err, webhook.ErrForbiddenAddress) {
+			return fmt.Errorf("add webhook: %w; a private address must be named in sshverify.webhook_allow, for this command and for the server", err)
+		}
 		if err != nil {
 			return failed("add webhook", err, seeSubscriptions)
 		}
