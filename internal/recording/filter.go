@@ -153,7 +153,7 @@ func (f *Filter) c0(dst []byte, r rune) []byte {
 		return append(dst, byte(r))
 	case bel, '\b', '\v', '\f', 0x0e, 0x0f:
 		if !f.Plain {
-			return append(dst, byte(r))
+			return utf8.AppendRune(dst, r)
 		}
 	}
 	return dst
@@ -183,7 +183,7 @@ func (f *Filter) escape(dst []byte, r rune) []byte {
 	if !f.Plain && lawfulEscape(f.sequence, r) {
 		dst = append(dst, esc)
 		dst = append(dst, f.sequence...)
-		dst = append(dst, byte(r))
+		dst = utf8.AppendRune(dst, r)
 	}
 	f.reset(ground)
 	if r >= 0x80 { // no part of a sequence

@@ -134,10 +134,10 @@ func (d *Dialect) failCore(own ...coreRow) func(w http.ResponseWriter, r *http.R
 			return
 		}
 		status, f := coreAnswerTo(err, own)
-		switch {
-		case status == http.StatusServiceUnavailable:
+		switch status {
+		case http.StatusServiceUnavailable:
 			w.Header().Set("Retry-After", "1")
-		case status == http.StatusUnauthorized:
+		case http.StatusUnauthorized:
 			challenge(w, r, d.Cookies)
 		}
 		_ = coreReply(w, status, coreFaults{[]coreFault{f}}) // texts always encode

@@ -37,7 +37,7 @@ const (
 	SubscriptionRead   Action = "subscription.read"
 	SubscriptionDelete Action = "subscription.delete"
 	SubscriptionTest   Action = "subscription.test" // send something to one
-	EventRead          Action = "event.read" // follow what happens as it happens
+	EventRead          Action = "event.read"        // follow what happens as it happens
 )
 
 // The kinds of what lies behind the gate.

@@ -31,8 +31,16 @@ const (
 func (s *Service) eventOf(by access.Caller, did access.Action, x Session, outcome audit.Outcome) audit.Event {
 	e := by.Event(s.Now(), did, access.RemoteSession(x.ID, x.Target, x.Credential), outcome)
 	for _, d := range []struct{ name, value string }{
-		{"user", x.User.Name}, {"user_id", x.User.ID}, {"device", x.Host}, {"device_id", x.Target}, {"credential", x.Username}, {"credential_id", x.Credential},
-		{"protocol", string(x.Protocol)}, {"session_id", x.Code}, {"reason", x.Why}, {"reference", x.Reference},
+		{"user", x.User.Name},
+		{"user_id", x.User.ID},
+		{"device", x.Host},
+		{"device_id", x.Target},
+		{"credential", x.Username},
+		{"credential_id", x.Credential},
+		{"protocol", string(x.Protocol)},
+		{"session_id", x.Code},
+		{"reason", x.Why},
+		{"reference", x.Reference},
 	} {
 		if d.value != "" {
 			e = e.With(d.name, d.value)

@@ -56,13 +56,13 @@ func (s *Service) Due(ctx context.Context, x Session) (Step, error) {
 }
 
 // next is the first step that the terms ask for and that the session does not show as done. Approval is shown by its request.
-func (x Session) next() StepKind {
+func (s Session) next() StepKind {
 	switch {
-	case x.Terms.StepUp && x.SteppedUp.IsZero():
+	case s.Terms.StepUp && s.SteppedUp.IsZero():
 		return StepUpDue
-	case x.Terms.Reason && x.Why == "":
+	case s.Terms.Reason && s.Why == "":
 		return ReasonDue
-	case x.Terms.Approval:
+	case s.Terms.Approval:
 		return ApprovalWanted
 	}
 	return NothingDue
