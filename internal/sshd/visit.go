@@ -217,7 +217,7 @@ func (v *visit) due(ask ssh.KeyboardInteractiveChallenge) (more bool, err error)
 		return false, nil
 	}
 	if v.session.ID == "" {
-		x, err := v.server.Remote.Sessions.Begin(v.ctx, v.by, remote.Want{Device: v.to.Device, Credential: v.to.Credential, Pick: v.to.Credential == "", Protocol: device.SSH})
+		x, err := v.begin()
 		if err != nil {
 			v.turnedAway(err)
 			return false, nil
@@ -247,6 +247,19 @@ func (v *visit) due(ask ssh.KeyboardInteractiveChallenge) (more bool, err error)
 			return false, err
 		}
 	}
+}
+
+// begin makes the session: over SSH, and over Telnet where device, credential or grant have no SSH.
+func (v *visit) begin() (remote.Session, error) {
+	want := remote.Want{Device: v.to.Device, Credential: v.to.Credential, Pick: v.to.Credential == "", Protocol: device.SSH}
+	x, err := v.server.Remote.Sessions.Begin(v.ctx, v.by, want)
+	if errors.Is(err, remote.ErrProtocolOff) || errors.Is(err, remote.ErrNoAccess) || errors.Is(err, remote.ErrNoneFree) {
+		want.Protocol = device.Telnet
+		if other, none := v.server.Remote.Sessions.Begin(v.ctx, v.by, want); none == nil {
+			return other, nil
+		}
+	}
+	return x, err
 }
 
 // turnedAway keeps why there is no session. The person is let in all the same, to be told: who they are they have proved.
