@@ -35,7 +35,7 @@ func measureRecorded(r *run) section {
 	h.start()
 	s := section{Note: fmt.Sprintf("%d sessions at a time by SSH through the gate, each with a terminal in which the target shows %v of somebody's real work (a shell, top and vim; "+
 		"committed beside the benchmark) at its own pace, again and again, each from another moment on. In all of them somebody types, as fast as in the recording. Everything is recorded "+
-		"into segments that are synced each second, hashed, stored and signed. Memory is resident, of the server's process, per session: at its highest while they run, and at the end. CPU is "+
+		"into segments that are synced each second, hashed, stored and signed. Memory is resident, of the server's process, per session: at its highest, their opening included, and at the end. CPU is "+
 		"that of %v, and what a core carries is what follows from it.", count, lasting.Round(time.Second), watched.Round(time.Second))}
 	t := table{Head: []string{"server", "sessions", "KiB each, at most", "KiB each, in the end", "before, MiB", "CPU of one core", "CPU a session, ms/s", "sessions a core", "output, KiB/s", "keys/s"}}
 	for _, of := range []struct {
@@ -77,6 +77,7 @@ func (r *run) play(p *playing, o load.Terminals, watched time.Duration) {
 		return n
 	}
 	p.before = resident()
+	r.must(proc.ForgetPeak(p.server.pid), "read memory at its highest")
 	text, err := json.Marshal(o)
 	r.must(err, "write order")
 	player, line := r.speak(r.self("load-terminals"), text)
@@ -86,13 +87,13 @@ func (r *run) play(p *playing, o load.Terminals, watched time.Duration) {
 	time.Sleep(settling) // for what opening them has left
 	stopProfile := r.profileOf(p.server, p.server.name)
 	began, spent := time.Now(), r.spent(p.server)
-	for end := began.Add(watched); time.Now().Before(end); time.Sleep(250 * time.Millisecond) {
-		p.peak = max(p.peak, resident())
-	}
+	time.Sleep(watched)
 	took := time.Since(began).Seconds()
 	p.busy = r.spent(p.server).Since(spent).Sum().Seconds() / took
 	stopProfile()
 	p.after = resident()
+	p.peak, err = proc.Peak(p.server.pid)
+	r.must(err, "read memory at its highest")
 	if p.house != nil {
 		p.house.recorded(p.count)
 	}
