@@ -539,6 +539,9 @@ func TestAttack_W10_hostile_output(t *testing.T) {
 	w.enter(t, "sh ./hostile.sh")
 	w.shows(t, "after-all")
 	watching.await(t, "what passes", func() bool { return strings.Contains(string(watching.traffic()), "after-all") })
+	tame(t, "who looks on", string(watching.traffic()))
+	late := lookOn(t, erik, p.id) // sees what there is, in one piece
+	tame(t, "who comes late", string(late.traffic()))
 
 	if r := p.call(t, "POST", p.path("/end"), nil); r.Status != http.StatusNoContent {
 		t.Errorf("%v", r)

@@ -3,6 +3,7 @@ package app
 import (
 	"github.com/gatehouse-project/gatehouse/internal/domain/device"
 	"github.com/gatehouse-project/gatehouse/internal/domain/remote"
+	"github.com/gatehouse-project/gatehouse/internal/recording"
 	"github.com/gatehouse-project/gatehouse/internal/relay/sshrelay"
 	"github.com/gatehouse-project/gatehouse/internal/relay/telnetrelay"
 )
@@ -13,4 +14,5 @@ func (s *Server) connectRemote() {
 	out.Patience = s.Config.Remote.DialTimeout
 	s.Remote.Dialers = map[device.Protocol]remote.Dialer{device.SSH: &sshrelay.Dialer{Outward: out}, device.Telnet: &telnetrelay.Dialer{Outward: out}}
 	s.Remote.NewFileTap = sshrelay.NewTap
+	s.Remote.NewFilter = func() func(dst, p []byte) []byte { return new(recording.Filter).Append }
 }

@@ -69,7 +69,7 @@ type Notice struct {
 
 func newLive(s *Service, x Session) *Live {
 	return &Live{
-		s: s, x: x,
+		s: s, x: x, screen: screen{newFilter: s.NewFilter},
 		notices: make(chan Notice, 8),
 		ending:  make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{}), idle: make(chan struct{}, 1),
 		open: map[*channel]struct{}{}, forwards: map[*forward]struct{}{},

@@ -219,6 +219,9 @@ type Service struct {
 	Dialers    map[device.Protocol]Dialer
 	Recordings Recordings
 	NewFileTap func(note func(Note) error) FileTap
+	// NewFilter, where set, makes what takes out of a terminal's output whatever could harm those who look on, piece by piece: it appends to dst what
+	// passes of p (rule W10).
+	NewFilter func() func(dst, p []byte) []byte
 	// Prove proves a second factor of by, a user; it reports an Unauthenticated fault for a wrong one, Denied where the user has none, and Limited.
 	Prove func(ctx context.Context, by access.Caller, answer Answer) error
 	// HasFactor reports whether a user has a second factor that Prove takes.

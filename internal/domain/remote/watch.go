@@ -48,6 +48,9 @@ type screen struct {
 	last     time.Time // of the last event that was written
 	tail     []byte    // the beginning of a character that was not whole
 	sequence int64
+
+	newFilter func() func(dst, p []byte) []byte // nil: what is seen is as it was printed
+	filter    func(dst, p []byte) []byte        // what passes goes through it; a frame that holds all begins anew
 }
 
 // event is one of asciicast v3.
@@ -223,7 +226,7 @@ func (s *screen) passed(now time.Time) []byte {
 	b := []byte{'['}
 	for _, e := range s.pending {
 		if e.code == 'o' {
-			text := append(s.tail, e.data...)
+			text := append(s.tail, s.tamed(e.data)...)
 			whole := len(text) - unfinished(text)
 			s.tail = bytes.Clone(text[whole:])
 			if e.data = text[:whole]; len(e.data) == 0 {
@@ -251,6 +254,8 @@ func (s *screen) whole(mark string) []byte {
 			text = text[1:]
 		}
 	}
+	s.filter = nil // whoever sees this has seen nothing before
+	text = s.tamed(text)
 	end := len(text) - unfinished(text)
 	s.tail = bytes.Clone(text[end:])
 	b := append([]byte(mark), ',')
@@ -260,6 +265,17 @@ func (s *screen) whole(mark string) []byte {
 	}
 	s.last = time.Time{}
 	return append(appendEvent(b[:len(b)-1], 0, event{'o', append([]byte("\x1bc"), text[:end]...)}), ']') // ESC c: a terminal as new
+}
+
+// tamed is output without what could harm those who see it.
+func (s *screen) tamed(p []byte) []byte {
+	if s.newFilter == nil {
+		return p
+	}
+	if s.filter == nil {
+		s.filter = s.newFilter()
+	}
+	return s.filter(nil, p)
 }
 
 // unfinished is the length of the beginning of a character at the end of text that is not whole.
