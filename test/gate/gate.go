@@ -33,6 +33,7 @@ type Options struct {
 	Data     string            // data directory; a temporary one when empty
 	Settings map[string]string // settings by name ("sshverify.sweep_every"), given by the environment
 	Flags    []string          // further flags of serve
+	Env      []string          // further variables, NAME=VALUE
 	Binary   string            // another program in place of the built one
 }
 
@@ -166,7 +167,7 @@ func (g *Gate) environment() []string {
 		}
 		env = append(env, "GATEHOUSE_MASTER_KEY="+master)
 	}
-	return append(env, "GATEHOUSE_ADMIN_PASSWORD=correct horse battery staple")
+	return append(append(env, "GATEHOUSE_ADMIN_PASSWORD=correct horse battery staple"), g.options.Env...)
 }
 
 // Serve starts the server and waits until it is ready.
