@@ -1,11 +1,8 @@
 package test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,48 +12,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/test/browser"
 	"github.com/gatehouse-project/gatehouse/test/gate"
-	"github.com/gatehouse-project/gatehouse/test/peers"
 )
-
-// site is a gate with a user, a real target behind it, and a tool that makes links.
-type site struct {
-	*gate.Gate
-	target *peers.SSHServer
-	token  string // of the tool
-}
-
-// newSite starts a target and a gate before it, where dana may open sessions by a grant with those flags.
-func newSite(t *testing.T, settings map[string]string, grant ...string) *site {
-	t.Helper()
-	s := &site{target: peers.Sshd(t, peers.SSHOptions{}), Gate: withDana(t, settings)}
-	s.Must(t, "device", "add", "web-01", "--ip", "127.0.0.1", "--connect", fmt.Sprintf("ssh:%d", s.target.At.Port()))
-	for _, key := range s.target.HostKeys {
-		s.Must(t, "device", "host-key", "accept", "web-01", authorized(t, key))
-	}
-	if r := s.Command(t, s.target.Account.Password, "credential", "add", "--device", "web-01", "--username", s.target.Account.Name, "--password-stdin"); r.Exit != 0 {
-		t.Fatalf("%+v", r)
-	}
-	s.Must(t, append([]string{"grant", "add", "--user", "dana", "--device", "web-01"}, grant...)...)
-	s.Must(t, "app", "add", "tool")
-	var client struct {
-		ID     string `json:"client_id"`
-		Secret string `json:"client_secret"`
-	}
-	read(t, s.Must(t, "authorization", "add", "--app", "tool", "--resources", "pam-core,web-proxy-session", "--write", "--allow-ip", "*", "--all-devices", "--all-credentials", "--user", "dana"), &client)
-	var token struct {
-		Token string `json:"access_token"`
-	}
-	r, err := http.PostForm(s.URL+"/api/oauth2/token", url.Values{"grant_type": {"client_credentials"}, "client_id": {client.ID}, "client_secret": {client.Secret}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	if err := json.NewDecoder(r.Body).Decode(&token); err != nil || token.Token == "" {
-		t.Fatalf("%d: %v", r.StatusCode, err)
-	}
-	s.token = token.Token
-	return s
-}
 
 func authorized(t *testing.T, blob []byte) string {
 	t.Helper()
@@ -74,36 +30,6 @@ func read(t *testing.T, text string, into any) {
 	}
 }
 
-// link asks the API for a link, as a tool does.
-func (s *site) link(t *testing.T) string {
-	t.Helper()
-	body, err := json.Marshal(map[string]string{"user": "dana", "credential": s.target.Account.Name, "device": "web-01", "protocol": "ssh"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := http.NewRequestWithContext(t.Context(), "POST", s.URL+"/api/pam/remote/session", bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Authorization", "Bearer "+s.token)
-	r.Header.Set("Content-Type", "application/json")
-	got, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer got.Body.Close()
-	var made struct {
-		Response struct{ Message, Detail string }
-		Session  struct {
-			URL string `json:"session_url"`
-		}
-	}
-	if err := json.NewDecoder(got.Body).Decode(&made); err != nil || made.Session.URL == "" {
-		t.Fatalf("%d: %+v, %v", got.StatusCode, made.Response, err)
-	}
-	return strings.Replace(made.Session.URL, "127.0.0.1", "localhost", 1)
-}
-
 // onScreen waits until the terminal shows a text, and returns what it shows.
 func onScreen(b *browser.Browser, want string) string {
 	return b.Text(`const rows = page.locator('.xterm-rows'); await rows.filter({ hasText: args.want }).waitFor(); return await rows.innerText()`, map[string]any{"want": want})
@@ -112,8 +38,8 @@ func onScreen(b *browser.Browser, want string) string {
 // From the API call to a recorded shell in a real browser, its files, and the page that says why it ended.
 func TestRemote_a_session_in_the_browser(t *testing.T) {
 	t.Parallel()
-	s, b := newSite(t, nil), browser.Start(t)
-	at := s.link(t)
+	s, b := build(t, gate.Options{}), browser.Start(t)
+	at := local(s.Gate, s.launch(t, nil).Path)
 	b.Goto(at)
 	if place := b.Text(`return page.url()`, nil); strings.Contains(place, "_sr") {
 		t.Errorf("the link stays in the address bar: %s", place)

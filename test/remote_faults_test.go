@@ -45,7 +45,7 @@ func stuck(t *testing.T, banner string) string {
 	return l.Addr().String()
 }
 
-// quick is the longest that somebody else's terminal may take to answer while others are harmed, on a machine that is busy with tests.
+// quickly is the longest that somebody else's terminal may take to answer while others are harmed, on a machine that is busy with tests.
 const quickly = 2 * time.Second
 
 // A target that hangs, and one that floods, harm their own session alone.

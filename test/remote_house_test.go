@@ -200,8 +200,7 @@ func linkIn(t *testing.T, r reply) launched {
 type tab struct {
 	*caller
 
-	id   string
-	node *gate.Gate
+	id string
 }
 
 // open opens a link in a browser that nobody used yet.
@@ -218,7 +217,7 @@ func redeem(t *testing.T, c *caller, link launched) *tab {
 	if r.Status != http.StatusSeeOther || !ok {
 		t.Fatalf("the link was not taken: %v", r)
 	}
-	return &tab{c, id, c.g}
+	return &tab{c, id}
 }
 
 // path is an address of the page.

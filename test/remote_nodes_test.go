@@ -103,7 +103,7 @@ func TestRemoteNodes(t *testing.T) {
 	})
 	t.Run("redeemed here, carried there", func(t *testing.T) {
 		p := e.open(t, nil)
-		there := &tab{p.at(b), p.id, b}
+		there := &tab{p.at(b), p.id}
 		ticket := p.ticket(t) // of A
 		w := there.terminalFrom(t, ticket, 0, false)
 		w.answers(t, 41)
