@@ -208,14 +208,21 @@ func TestDemo_makes_a_key_for_who_has_none(t *testing.T) {
 	if status := d.await(t, "status"); status != "verified" {
 		t.Errorf("status %s", status)
 	}
+	visit := d.await(t, "device-ssh")
 	d.await(t, "serving")
+	if r := d.typed(t, visit+" whoami", ""); r.Exit != 0 || r.Stdout != "deploy\n" { // behind the gate, with the key that was made
+		t.Errorf("ssh to the machine: exit %d\n%s%s", r.Exit, r.Stdout, r.Stderr)
+	}
+	if at := d.await(t, "play"); !strings.HasSuffix(at, "/ws/play/1") {
+		t.Errorf("played at %s", at)
+	}
 	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	if code := d.end(t); code != 0 {
 		t.Errorf("exit %d after SIGTERM", code)
 	}
-	d.says(t, "next: ", " audit verify --data ")
+	d.says(t, "next: ", " audit verify --data ", " recording verify 1 --data ", "webhook: session.started, signature ok\n", "visit: session.ended ana deploy to web-01 by ssh closed\n")
 }
 
 func TestDemo_once_fails_when_nobody_proves_a_key(t *testing.T) {

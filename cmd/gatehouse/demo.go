@@ -29,7 +29,7 @@ type demoCommand struct {
 	Timeout time.Duration `default:"10m" placeholder:"TIME" help:"With --once: give up after this time (${default})."`
 }
 
-// demo is a server on throwaway data, a program that asks it for proofs, and a receiver of its webhooks.
+// demo is a server on throwaway data, programs that ask it for proofs and for sessions, a receiver of its webhooks, and a machine behind it.
 type demo struct {
 	p        *process
 	dir      string // all of it lies here, and goes with it
@@ -38,6 +38,7 @@ type demo struct {
 	client   app.Client
 	key      secret.String // API key of the project DEMO
 	receiver *receiver
+	journey  journey // to a machine behind the gate
 	mine     ownKeys
 	view     view
 	pressed  <-chan byte // keys on the terminal; nil where nobody can be asked
@@ -131,7 +132,7 @@ func onThisMachine(address string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// start starts the server and the receiver and makes what a program needs. stop ends them.
+// start starts the server, the receiver and the machine behind the gate, and makes what programs and people need. stop ends them.
 func (d *demo) start(ctx context.Context, settings config.Config, log *slog.Logger) (stop func() error, err error) {
 	house, err := app.Migrate(ctx, settings, app.Options{Version: version, Log: log})
 	if err != nil {
@@ -155,6 +156,9 @@ func (d *demo) start(ctx context.Context, settings config.Config, log *slog.Logg
 		if d.receiver != nil {
 			d.receiver.close()
 		}
+		if d.journey.target != nil {
+			d.journey.target.close()
+		}
 		house.Close()
 		return err
 	}
@@ -164,10 +168,11 @@ func (d *demo) start(ctx context.Context, settings config.Config, log *slog.Logg
 	return stop, nil
 }
 
-// furnish makes a sample user, a project with an API key, the receiver, and the list of known hosts.
+// furnish makes a sample user, a project with an API key, the receiver, the list of known hosts, and the way to a machine.
 func (d *demo) furnish(ctx context.Context, h *app.House) (err error) {
 	by := access.LocalCaller(osUser(), h.Now())
-	if _, err := h.Users.Add(ctx, h.Access.For(by), identity.New{Name: "ana", Email: "ana@example.com"}); err != nil {
+	ana, err := h.Users.Add(ctx, h.Access.For(by), identity.New{Name: visitor, Email: "ana@example.com"})
+	if err != nil {
 		return err
 	}
 	made, err := h.Projects.Create(ctx, by, project.New{Key: "DEMO", Name: "Demo"})
@@ -191,8 +196,10 @@ func (d *demo) furnish(ctx context.Context, h *app.House) (err error) {
 	if err := os.WriteFile(d.known, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		return err
 	}
-	d.mine, err = findKeys(ctx, d.p.env, d.dir)
-	return err
+	if d.mine, err = findKeys(ctx, d.p.env, d.dir); err != nil {
+		return err
+	}
+	return d.furnishDevice(ctx, h, by, ana)
 }
 
 // reachable is an address to connect to, for one that a listener names.

@@ -289,6 +289,7 @@ func (p *panel) menu(d *demo) {
 	p.say("")
 	p.say(p.paint(bold, "What next?"))
 	if !p.asks {
+		p.journey(d)
 		for _, command := range []string{"webhook deliveries", "audit verify"} {
 			p.say("   " + clean(d.program()+" "+command+" --data "+d.data()))
 		}
@@ -296,7 +297,9 @@ func (p *panel) menu(d *demo) {
 		return
 	}
 	for _, choice := range [][2]string{
-		{"Enter", "again, but the person must press y"},
+		{"g", "go to a machine with your own ssh: a recorded session"},
+		{"b", "the same in the browser, by a link that a program asks for"},
+		{"Enter", "the proof again, but the person must press y"},
 		{"o", "which keys does a client offer? (a collect session)"},
 		{"f", "a key that you do not have: see it fail"},
 		{"a", "call the API yourself, with curl"},
@@ -307,6 +310,46 @@ func (p *panel) menu(d *demo) {
 		p.say("   " + p.paint(bold, fmt.Sprintf("%-7s", choice[0])) + choice[1])
 	}
 	p.say("")
+}
+
+// journey shows how the person goes to the machine behind the gate.
+func (p *panel) journey(d *demo) {
+	p.heading("Go to " + targetName + ", a machine behind the gate")
+	p.prose("", "   ", fmt.Sprintf("%s is allowed to, by a grant. She signs in with your key; the password of %s there is lent to the session, and she never sees it. In another terminal, type:", visitor, targetUser))
+	p.say("")
+	p.command(bold, d.journey.ssh)
+	p.say("")
+}
+
+// link shows a link that was made.
+func (p *panel) link(at string) {
+	p.heading("Go there in the browser")
+	p.row(" ", "request", "POST "+linkPath, "by a program, with its own credential")
+	p.prose("", "   ", "Open this within 30 seconds; it opens once:")
+	p.say("")
+	p.command(bold, []string{at})
+	p.say("")
+}
+
+// visited shows a session behind the gate that began or ended.
+func (p *panel) visited(d *demo, v visit) {
+	told := v.Data.Detail
+	remark := "webhook " + v.Type + ": " + signature(v.hook) + ", " + v.latency().String()
+	if v.Type != sessionEnded {
+		p.row(p.marks.dot, "session", fmt.Sprintf("%s is on %s as %s, by %s", told.User, told.Device, told.Credential, told.Protocol), remark)
+		p.row(" ", "look on", v.watch, "as admin, "+d.password())
+		return
+	}
+	p.row(p.marks.good, "ended", told.User+" on "+told.Device+": "+told.Why, remark)
+	if v.number != 0 {
+		p.say("")
+		p.say(" " + p.paint(bold, "Recorded.") + " Play it in the browser, as admin with the password " + clean(d.password()) + ":")
+		p.command(bold, []string{v.play})
+		p.say("   Or, in another terminal:")
+		for _, verb := range []string{"export", "verify"} {
+			p.command(bold, []string{d.program(), fmt.Sprintf("recording %s %d", verb, v.number), "--data " + d.data()})
+		}
+	}
 }
 
 func (p *panel) api(d *demo) {

@@ -30,6 +30,22 @@ type hook struct {
 		CollectStatus string `json:"collect_session_status"`
 	} `json:"payload"`
 
+	// Of an event of the installation, which has no other of these members.
+	Type string    `json:"type"`
+	At   time.Time `json:"timestamp"`
+	Data struct {
+		Object struct {
+			ID string `json:"id"`
+		} `json:"object"`
+		Detail struct {
+			User       string `json:"user"`
+			Device     string `json:"device"`
+			Credential string `json:"credential"`
+			Protocol   string `json:"protocol"`
+			Why        string `json:"why"`
+		} `json:"detail"`
+	} `json:"data"`
+
 	arrived time.Time
 	signed  error // nil when the signature is good
 }
@@ -37,7 +53,13 @@ type hook struct {
 func (h hook) status() string { return h.Payload.VerifyStatus + h.Payload.CollectStatus }
 
 // latency is how long after the event the webhook was here.
-func (h hook) latency() time.Duration { return h.arrived.Sub(h.Triggered).Round(time.Millisecond) }
+func (h hook) latency() time.Duration {
+	at := h.Triggered
+	if h.Type != "" {
+		at = h.At
+	}
+	return h.arrived.Sub(at).Round(time.Millisecond)
+}
 
 // receiver is the endpoint of a program that is told what happens. It believes only what is signed with
 // its own secret, and checks that with the library of the Standard Webhooks project, not with ours.

@@ -20,6 +20,9 @@ type view interface {
 	event(h hook, name string)
 	ended(path string, s session)
 	menu(d *demo)
+	journey(d *demo)
+	link(at string)
+	visited(d *demo, v visit)
 	api(d *demo)
 	ran(command []string, out, notes string)
 	trouble(err error)
@@ -130,11 +133,14 @@ func (l *lines) event(h hook, name string) {
 
 // receipt says how a webhook came in.
 func receipt(h hook) string {
-	signature := "signature ok"
+	return fmt.Sprintf("%s, attempt %d, %s", signature(h), h.Attempt, h.latency())
+}
+
+func signature(h hook) string {
 	if h.signed != nil {
-		signature = "signature WRONG: " + h.signed.Error()
+		return "signature WRONG: " + h.signed.Error()
 	}
-	return fmt.Sprintf("%s, attempt %d, %s", signature, h.Attempt, h.latency())
+	return "signature ok"
 }
 
 func (l *lines) ended(path string, s session) {
@@ -145,7 +151,24 @@ func (l *lines) ended(path string, s session) {
 func (l *lines) menu(d *demo) {
 	l.fact("next", "%s webhook deliveries --data %s", d.program(), d.data())
 	l.fact("next", "%s audit verify --data %s", d.program(), d.data())
+	l.journey(d)
 	l.fact("serving", "until SIGINT or SIGTERM")
+}
+
+func (l *lines) journey(d *demo) {
+	l.fact("device-ssh", "%s", strings.Join(d.journey.ssh, " "))
+	l.fact("administrator", "admin, password %s", d.password())
+}
+
+func (l *lines) link(at string) { l.fact("link", "%s", at) }
+
+func (l *lines) visited(d *demo, v visit) {
+	l.fact("visit", "%s %s %s to %s by %s %s", v.Type, v.Data.Detail.User, v.Data.Detail.Credential, v.Data.Detail.Device, v.Data.Detail.Protocol, v.Data.Detail.Why)
+	l.fact("webhook", "%s, %s", v.Type, signature(v.hook))
+	if v.Type == sessionEnded {
+		l.fact("play", "%s", v.play)
+		l.fact("next", "%s recording verify %d --data %s", d.program(), v.number, d.data())
+	}
 }
 
 func (l *lines) waiting(time.Duration)       {}

@@ -99,7 +99,9 @@ func (d *demo) next(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case h := <-d.receiver.arrivals:
-			d.arrived(ctx, h)
+			if d.arrived(ctx, h) && h.Type != "" {
+				d.view.menu(d)
+			}
 		case key := <-d.pressed:
 			again, err := d.choose(ctx, key)
 			if ctx.Err() != nil || err != nil {
@@ -132,6 +134,15 @@ func (d *demo) choose(ctx context.Context, key byte) (again bool, err error) {
 				kind: "verify", title: "A key that you do not have.", keys: []ownKey{stranger}, tries: 1,
 				about: "One try, and the private key exists nowhere: the session will fail.",
 			})
+		}
+	case 'g':
+		d.view.journey(d)
+		return false, nil
+	case 'b':
+		var at string
+		if at, err = d.link(ctx); err == nil {
+			d.view.link(at)
+			return false, nil
 		}
 	case 'a':
 		d.view.api(d)
@@ -198,6 +209,10 @@ func (d *demo) prove(ctx context.Context, w wish) (status string, err error) {
 
 // arrived shows a webhook, and behind the last one of a session what the API says now.
 func (d *demo) arrived(ctx context.Context, h hook) (ended bool) {
+	if h.Type != "" {
+		d.told(ctx, h)
+		return h.Type == sessionEnded
+	}
 	d.view.event(h, d.mine.nameOf(h.Payload.Fingerprint))
 	if h.Event != "status_changed" || h.status() == "pending" {
 		return false
@@ -285,6 +300,11 @@ func (d *demo) call(ctx context.Context, method, path string, body []byte, into 
 	}
 	r.Header.Set("x-api-key", d.key.Reveal())
 	r.Header.Set("Content-Type", "application/json")
+	return d.do(r, into)
+}
+
+// do sends a request and reads the answer.
+func (d *demo) do(r *http.Request, into any) error {
 	answer, err := d.client.Do(r)
 	if err != nil {
 		return err
@@ -295,7 +315,7 @@ func (d *demo) call(ctx context.Context, method, path string, body []byte, into 
 		return err
 	}
 	if answer.StatusCode >= 300 {
-		return fmt.Errorf("%s %s answered %s: %s", method, path, answer.Status, text)
+		return fmt.Errorf("%s %s answered %s: %s", r.Method, r.URL.Path, answer.Status, text)
 	}
 	return json.Unmarshal(text, into)
 }

@@ -152,3 +152,49 @@ func TestReadKeys(t *testing.T) {
 	default:
 	}
 }
+
+func TestMadeUp_shell(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]struct {
+		out    string
+		status uint32
+		end    bool
+	}{
+		"":              {"", 0, false},
+		"ls":            {"log/  notes.txt  orders.csv\n", 0, false},
+		"ls ./log/":     {"release.txt  today.log\n", 0, false},
+		"ls /etc":       {"ls: etc: there is no such folder\n", 1, false},
+		"cat log":       {"cat: log: there is no such file; ls shows them\n", 1, false},
+		"whoami":        {"deploy\n", 0, false},
+		"rm\x1b[2J -rf": {`rm\x1b[2J: there is no such command here; try help` + "\n", 127, false},
+		"exit":          {"", 0, true},
+	} {
+		var out strings.Builder
+		status, end := (&madeUp{}).run(line, &out)
+		if out.String() != want.out || status != want.status || end != want.end {
+			t.Errorf("%q: %q, %d, %v", line, out.String(), status, end)
+		}
+	}
+}
+
+func TestTarget_lets_nobody_in_but_the_gate(t *testing.T) {
+	t.Parallel()
+	machine, err := startTarget()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer machine.close()
+	for user, password := range map[string]string{targetUser: "guess", "root": machine.password.Reveal()} {
+		conn, err := net.Dial("tcp", machine.listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_, _, _, err = ssh.NewClientConn(conn, "web-01", &ssh.ClientConfig{
+			User: user, Auth: []ssh.AuthMethod{ssh.Password(password)}, HostKeyCallback: ssh.FixedHostKey(machine.host),
+		})
+		if err == nil || !strings.Contains(err.Error(), "unable to authenticate") {
+			t.Errorf("%s: %v", user, err)
+		}
+	}
+}
