@@ -82,11 +82,11 @@ func (f credentialFields) withSecret(p *process, in vault.New) (vault.New, error
 // readKey reads a private key, or refuses a file that is larger than any.
 func readKey(path string) (secret.String, error) {
 	const most = 64 << 10
-	f, err := os.Open(path) //nolint:gosec // named by whoever runs the command
+	f, err := os.Open(path)
 	if err != nil {
 		return secret.String{}, fmt.Errorf("read private key: %w; name a file that you may read", err)
 	}
-	defer f.Close() //nolint:errcheck // nothing was written
+	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err != nil {
 		return secret.String{}, fmt.Errorf("read private key: %w; name a file that you may read", err)

@@ -115,7 +115,8 @@ func (d *demo) linkMaker(ctx context.Context, h *app.House, by access.Caller, an
 		role access.Role
 		on   access.Resource
 	}{
-		{access.DeviceListed, machine.Resource()}, {access.CredentialListed, access.Every(access.CredentialKind)},
+		{access.DeviceListed, machine.Resource()},
+		{access.CredentialListed, access.Every(access.CredentialKind)},
 		{access.UserListed, access.Resource{Kind: access.UserKind, ID: ana.ID}},
 	} {
 		if err := h.Access.Grant(ctx, by, access.Subject{Kind: access.Authorization, ID: a.ID}, list.role, list.on); err != nil {

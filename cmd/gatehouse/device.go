@@ -219,9 +219,22 @@ func (c *deviceShow) Run(ctx context.Context, p *process) error {
 		}
 		x := wireDevice(d)
 		table(p.out, []string{"FIELD", "VALUE"}, [][]string{
-			{"number", strconv.FormatInt(x.Number, 10)}, {"id", x.ID}, {"host", x.Host}, {"ip", x.IP}, {"connect", strings.Join(x.Connect, ",")}, {"model", x.Model}, {"type", x.Type},
-			{"vendor", x.Vendor}, {"site", x.Site}, {"domains", strings.Join(x.Domains, ",")}, {"tags", strings.Join(x.Tags, ",")}, {"script", x.Script},
-			{"unrecorded", yes(x.Unrecorded)}, {"state", state(x.Disabled)}, {"created", moment(x.Created)}, {"updated", moment(x.Updated)},
+			{"number", strconv.FormatInt(x.Number, 10)},
+			{"id", x.ID},
+			{"host", x.Host},
+			{"ip", x.IP},
+			{"connect", strings.Join(x.Connect, ",")},
+			{"model", x.Model},
+			{"type", x.Type},
+			{"vendor", x.Vendor},
+			{"site", x.Site},
+			{"domains", strings.Join(x.Domains, ",")},
+			{"tags", strings.Join(x.Tags, ",")},
+			{"script", x.Script},
+			{"unrecorded", yes(x.Unrecorded)},
+			{"state", state(x.Disabled)},
+			{"created", moment(x.Created)},
+			{"updated", moment(x.Updated)},
 		})
 		fmt.Fprintln(p.out)
 		return p.printHostKeys(keys)
