@@ -41,9 +41,12 @@ const defaultCols, defaultRows = 80, 24
 // maxName bounds texts that strangers choose: what a command is, how a file is called.
 const maxName = 4 << 10
 
+// maxCommand bounds what a command is: as much as a door takes of one, or what stands behind would be run unrecorded (rule W14). In JSON it stays below maxLine.
+const maxCommand = 64 << 10
+
 func headerOf(about Subject, t remote.Track, start time.Time) ([]byte, error) {
 	h := castHeader{
-		Version: 3, Timestamp: start.Unix(), Command: bounded(t.Terminal.Command), Title: bounded(about.Username + "@" + about.Host),
+		Version: 3, Timestamp: start.Unix(), Command: boundedTo(t.Terminal.Command, maxCommand), Title: bounded(about.Username + "@" + about.Host),
 		Term: castTerm{Cols: t.Terminal.Size.Cols, Rows: t.Terminal.Size.Rows, Type: bounded(t.Terminal.Term)},
 	}
 	if h.Term.Cols <= 0 || h.Term.Rows <= 0 {

@@ -52,9 +52,17 @@ func (a *Archive) Tracks(ctx context.Context, session string) ([]remote.TrackInf
 	return infos, nil
 }
 
-// beginning reads the first lines of a segment.
-func (a *Archive) beginning(ctx context.Context, session, name string) (_ []byte, err error) {
-	r, err := a.Bucket.NewRangeReader(ctx, session+"/"+name, 0, 64<<10, nil)
+// beginning reads the first two lines of a segment, and perhaps more: most are short, and a header with a long command is not.
+func (a *Archive) beginning(ctx context.Context, session, name string) ([]byte, error) {
+	body, err := a.first(ctx, session, name, 64<<10)
+	if err == nil && linkOf(body) == nil {
+		return a.first(ctx, session, name, maxLine)
+	}
+	return body, err
+}
+
+func (a *Archive) first(ctx context.Context, session, name string, most int64) (_ []byte, err error) {
+	r, err := a.Bucket.NewRangeReader(ctx, session+"/"+name, 0, most, nil)
 	if err != nil {
 		return nil, err
 	}

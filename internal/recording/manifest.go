@@ -136,11 +136,16 @@ func (m Manifest) sign(by audit.Signer) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write manifest: %w", err)
 	}
+	return assemble(body, by.KeyID(), by.Public(), by.Sign(manifestPurpose, body))
+}
+
+// assemble is the one form in which a signed manifest is written.
+func assemble(body []byte, keyID string, public ed25519.PublicKey, signature []byte) ([]byte, error) {
 	rest, err := json.Marshal(struct {
 		KeyID     string `json:"key_id"`
 		Public    string `json:"public_key"`
 		Signature []byte `json:"signature"`
-	}{by.KeyID(), hex.EncodeToString(by.Public()), by.Sign(manifestPurpose, body)})
+	}{keyID, hex.EncodeToString(public), signature})
 	if err != nil {
 		return nil, fmt.Errorf("write manifest: %w", err)
 	}
@@ -166,10 +171,13 @@ func readManifest(text []byte) (m Manifest, signed ed25519.PublicKey, err error)
 		return m, nil, fmt.Errorf("its version is %d; use a newer gatehouse", m.Version)
 	}
 	key, err := hex.DecodeString(s.Public)
-	if err == nil && audit.SignedFor(key, manifestPurpose, s.Manifest, s.Signature) {
-		return m, key, nil
+	if err != nil || !audit.SignedFor(key, manifestPurpose, s.Manifest, s.Signature) {
+		return m, nil, nil
 	}
-	return m, nil, nil
+	if is, err := assemble(s.Manifest, audit.KeyIDOf(key), key, s.Signature); err != nil || !bytes.Equal(is, text) { // what stands around the body was changed: JSON takes much for the same
+		return m, nil, err
+	}
+	return m, key, nil
 }
 
 func hexSum(body []byte) string {

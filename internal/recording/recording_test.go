@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -363,6 +364,45 @@ func TestCut_names_what_never_reached_the_bucket(t *testing.T) {
 	must(t, err)
 	if seg := m.Tracks[0].Segments; len(seg) != 2 || seg[0].Missing || !seg[1].Missing {
 		t.Errorf("%+v", seg)
+	}
+}
+
+// Segments reach the bucket in order. A hole among them is no crash: somebody has removed one before the recording of a lost node was signed.
+func TestCut_names_a_hole(t *testing.T) {
+	t.Parallel()
+	h, s := newHouse(t, func(a *Archive) { a.Settings.SegmentBytes = 4096 }), newSession()
+	_, terminal := begin(t, h, s)
+	must(t, terminal.Output(bytes.Repeat([]byte("a"), 5000)))
+	must(t, terminal.Output(bytes.Repeat([]byte("b"), 5000)))
+	h.queue.take().serve(t.Context())
+	must(t, os.Remove(filepath.Join(h.dir, s.ID, "terminal.000001.cast")))
+	must(t, h.after(t, t.TempDir()).Cut(t.Context(), s))
+	report := verifyDir(t, filepath.Join(h.dir, s.ID), h.Signer.Public())
+	if len(report.Problems) != 1 || report.Problems[0].Segment != "terminal.000001.cast" || report.Trust != Signed || report.Cut == "" {
+		t.Errorf("%+v", report)
+	}
+}
+
+// rule W14: a command is recorded as long as it is run, or who writes 4 KiB of blanks before it runs it unseen.
+func TestTrack_keeps_the_whole_command(t *testing.T) {
+	t.Parallel()
+	h, s := newHouse(t), newSession()
+	r, _ := begin(t, h, s)
+	command := "true" + strings.Repeat(" ", 40_000) + strings.Repeat("\x01", 20_000) + "; rm -r hidden"
+	track, err := r.Track(remote.Track{Name: "exec", Kind: "exec", Terminal: remote.Terminal{Command: command}})
+	must(t, err)
+	must(t, track.Close(remote.Exit{}))
+	must(t, r.End(t.Context(), s))
+	h.whole(t, s)
+	var out bytes.Buffer
+	must(t, h.Export(t.Context(), s.ID, remote.Export{Track: "exec", Format: remote.AsciicastV3, Raw: true}, &out))
+	if !strings.Contains(out.String(), "rm -r hidden") {
+		t.Errorf("what was run is not in the %d bytes of the track", out.Len())
+	}
+	tracks, err := h.Tracks(t.Context(), s.ID)
+	must(t, err)
+	if i := slices.IndexFunc(tracks, func(one remote.TrackInfo) bool { return one.Name == "exec" }); i < 0 || tracks[i].Kind != "exec" {
+		t.Errorf("%+v", tracks)
 	}
 }
 

@@ -233,6 +233,9 @@ func (c *checker) track(ctx context.Context, m Manifest, t Track) error {
 	w := walk{chained: true}
 	w.out.sum, w.in.sum = sha256.New(), sha256.New()
 	for i, s := range t.Segments {
+		if s.Missing && slices.ContainsFunc(t.Segments[i+1:], func(behind Segment) bool { return !behind.Missing }) {
+			c.problem(Problem{Segment: s.Name, What: "the segment is missing, and one behind it is there: they are stored in order, so it was removed before the manifest was signed"})
+		}
 		if s.Missing || c.Erased {
 			w.chained, w.broken = false, true
 			if sum, ok := digestOf(s.SHA256); ok {

@@ -3,6 +3,7 @@ package recording
 import (
 	"bytes"
 	"crypto/ed25519"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"gocloud.dev/blob/memblob"
 	"pgregory.net/rapid"
 
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 	"github.com/gatehouse-project/gatehouse/internal/domain/remote"
 )
 
@@ -260,4 +262,28 @@ func FuzzVerify(f *testing.F) {
 			t.Error("a forged recording passed")
 		}
 	})
+}
+
+// JSON takes names in any case, white space and a member twice, hex in any case, and base64 with bits that count for nothing. A signed manifest has one form.
+func TestReadManifest_takes_one_form(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	text, err := Manifest{Version: 1}.sign(h.Signer)
+	must(t, err)
+	if _, signed, err := readManifest(text); err != nil || signed == nil {
+		t.Fatalf("%x, %v", signed, err)
+	}
+	id := audit.KeyIDOf(h.Signer.Public())
+	for _, change := range [][2]string{
+		{`{"manifest"`, `{"Manifest"`}, {`,"key_id"`, `, "key_id"`}, {`,"key_id"`, `,"key_id":"x","key_id"`}, {id, "x" + id[1:]},
+		{`"public_key":"` + hex.EncodeToString(h.Signer.Public()), `"public_key":"` + strings.ToUpper(hex.EncodeToString(h.Signer.Public()))}, {"}\n", "}"},
+	} {
+		other := strings.Replace(string(text), change[0], change[1], 1)
+		if other == string(text) {
+			t.Errorf("nothing was changed by %q", change)
+		}
+		if _, signed, _ := readManifest([]byte(other)); signed != nil {
+			t.Errorf("%q for %q is not named", change[1], change[0])
+		}
+	}
 }

@@ -118,13 +118,14 @@ func (v *visit) proved(key sshkey.ProvenKey) (more bool, err error) {
 	if err != nil || v.by.ID != "" && v.by.ID != held.User { // rule S3
 		return false, errRefused
 	}
-	v.held = held
-	v.by = v.caller(access.Principal{Kind: access.User, ID: held.User, Name: held.UserName}, methodKey)
-	v.by.Credential = held.ID
-	if v.next, err = v.server.Remote.Login.Next(v.ctx, v.by); err != nil {
+	by := v.caller(access.Principal{Kind: access.User, ID: held.User, Name: held.UserName}, methodKey)
+	by.Credential = held.ID
+	next, err := v.server.Remote.Login.Next(v.ctx, by)
+	if err != nil { // nobody has proved anything then: the next method must not find somebody of whom nothing more is asked (rule S3)
 		v.failed("look at second factors", err)
 		return false, errRefused
 	}
+	v.held, v.by, v.next = held, by, next
 	v.server.Remote.Keys.Used(held.ID, v.from, v.server.Now())
 	v.proven = v.proven || strings.HasPrefix(held.Key.Type(), "sk-")
 	v.leave() // we know who it is: they wait in nobody's way

@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -707,5 +708,40 @@ func TestRemote_serves_nothing_before_the_end_of_the_questions(t *testing.T) {
 	}
 	if len(w.sessions(t)) != 0 {
 		t.Error("a session began")
+	}
+}
+
+// oddStore is a store of second factors that fails when it is asked the first time.
+type oddStore struct {
+	factor.Store
+	asked atomic.Int32
+}
+
+func (s *oddStore) Of(ctx context.Context, user string) (factor.Set, error) {
+	if s.asked.Add(1) == 1 {
+		return factor.Set{}, errors.New("the store is away")
+	}
+	return s.Store.Of(ctx, user)
+}
+
+// rules S3, S18: a key whose owner's second factors could not be looked up proves nothing to the next method.
+func TestRemote_asks_for_a_second_factor_after_a_fault(t *testing.T) {
+	t.Parallel()
+	w := newWard(t, &access.Terms{})
+	w.enrol(t)
+	odd := &oddStore{Store: w.Login.Second.Store}
+	w.Login.Second.Store = odd
+	signer, err := ssh.NewSignerFromKey(w.key.private)
+	must(t, err)
+	var questions []string
+	silent := ssh.KeyboardInteractive(func(_, _ string, asked []string, _ []bool) ([]string, error) {
+		questions = append(questions, asked...)
+		return make([]string, len(asked)), nil
+	})
+	if _, err := w.client(t, "ana:target@web-1", ssh.PublicKeys(signer), silent); err == nil {
+		t.Errorf("a key alone let somebody in who has a second factor; asked %q", questions)
+	}
+	if odd.asked.Load() < 1 || len(questions) == 0 || !strings.Contains(questions[0], "Password") {
+		t.Errorf("asked the store %d times, the person %q", odd.asked.Load(), questions)
 	}
 }

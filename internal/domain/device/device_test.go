@@ -428,3 +428,19 @@ func TestDomains(t *testing.T) {
 		t.Error("a device belongs to its domains, in any case, and to no other")
 	}
 }
+
+// rule W7: who manages a device may not bring it into a domain, whose credentials would then be shown to whatever is at its address.
+func TestUpdate_joins_no_domain(t *testing.T) {
+	t.Parallel()
+	s, m := newService(t)
+	ctx := t.Context()
+	m.give("adam", access.Admin, access.Installation)
+	d, err := s.Create(ctx, local, device.New{Host: "lab-01", IP: ip, Domains: &[]string{"Lab"}})
+	must(t, err)
+	m.give("dana", access.DeviceManage, d.Resource())
+	denied(t, third(s.Update(ctx, person("dana"), d.ID, device.New{Domains: &[]string{"Lab", "Corp"}})))
+	denied(t, third(s.Update(ctx, person("dana"), d.ID, device.New{Domains: &[]string{"corp"}})))
+	must(t, third(s.Update(ctx, person("dana"), d.ID, device.New{Domains: &[]string{"LAB"}, Tags: &[]string{"a"}})))
+	must(t, third(s.Update(ctx, person("dana"), d.ID, device.New{Domains: &[]string{}})))
+	must(t, third(s.Update(ctx, person("adam"), d.ID, device.New{Domains: &[]string{"Corp"}})))
+}

@@ -130,6 +130,10 @@ func (s *Service) change(ctx context.Context, by access.Caller, id string, in Ne
 	if err := s.mayRecordLess(ctx, by, in); err != nil {
 		return Device{}, false, err
 	}
+	joins, err := s.mayJoin(ctx, by)
+	if err != nil {
+		return Device{}, false, err
+	}
 	now := s.Now()
 	return s.Store.Change(ctx, id, func(d Device) (Device, error) {
 		is, err := in.on(d)
@@ -141,9 +145,24 @@ func (s *Service) change(ctx context.Context, by access.Caller, id string, in Ne
 				return d, err
 			}
 		}
+		if !joins && slices.ContainsFunc(is.Domains, func(name string) bool { return !d.In(name) }) {
+			return d, errJoin
+		}
 		is.Updated = now
 		return is, nil
 	}, s.changed(by, now))
+}
+
+var errJoin = fault.New(fault.Denied, "not allowed: the credentials of a domain open all of its devices, so an administrator of the installation adds a device to one")
+
+// mayJoin reports whether the caller may add a device to a domain. The credentials of the domain are registered on other devices, and are lent to whatever
+// answers at this one's address: who manages this one alone would have them by pointing it at a machine of their own (rule W7).
+func (s *Service) mayJoin(ctx context.Context, by access.Caller) (bool, error) {
+	if by.Kind == access.Authorization { // its wire has it, and who made it says what it lists
+		return true, nil
+	}
+	d, err := s.Access.Decide(ctx, by, access.DeviceTrust, access.Installation)
+	return d.Allowed, err
 }
 
 // changed is the event of a change: which fields it touched, and, because it is where passwords go, between which addresses a device moved.

@@ -293,7 +293,7 @@ func (s *Service) claim(ctx context.Context, x Session) (Session, error) {
 	if step.Kind != NothingDue { // rule S15
 		return x, ErrNotWaiting
 	}
-	grant, err := s.stillMay(ctx, x)
+	grant, err := s.mayStart(ctx, x)
 	if fault.Is(err, fault.Denied) {
 		if _, err := s.finish(ctx, x.ID, Revoked, ""); err != nil && !errors.Is(err, ErrOver) {
 			return x, err

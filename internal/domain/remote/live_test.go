@@ -570,3 +570,43 @@ func TestTarget_that_goes(t *testing.T) {
 		})
 	})
 }
+
+// answeredStore is a store where every request was approved.
+type answeredStore struct{ *liveStore }
+
+func (answeredStore) RequestOf(_ context.Context, session string) (remote.Request, error) {
+	return remote.Request{ID: "request", Session: session, State: remote.Approved}, nil
+}
+
+// rule S15: somebody approved what one grant gives. Another one, whose requests others answer, is not opened by that.
+func TestStart_takes_no_approval_of_another_grant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asks := func(who string) access.Terms {
+			return access.Terms{Approval: true, Approvers: []access.Subject{{Kind: access.User, ID: who}}}
+		}
+		h := newLiveHouse(t, "a", newLiveStore())
+		h.Store = answeredStore{h.m}
+		l, err := h.Start(t.Context(), h.waiting("x", "ana", asks("ben")), remote.Size{})
+		if err != nil {
+			t.Fatalf("approved: %v", err)
+		}
+		l.Close(remote.Closed, "")
+		h.gone(l, remote.Closed)
+		x := h.waiting("y", "dan", asks("ben"))
+		h.m.mu.Lock()
+		h.m.bindings = slices.DeleteFunc(h.m.bindings, func(b access.Binding) bool { return b.Subject.ID == "dan" })
+		h.m.bindings = append(h.m.bindings, access.Binding{Number: 77, Subject: access.Subject{Kind: access.User, ID: "dan"}, Role: access.DeviceConnect, Resource: access.Device(h.device.ID), Terms: asks("eve")})
+		h.m.mu.Unlock()
+		if l, err = h.Start(t.Context(), x, remote.Size{}); !errors.Is(err, remote.ErrLinkDenied) {
+			t.Errorf("by a grant that nobody approved: %v", err)
+		}
+		if l != nil {
+			l.Close(remote.Closed, "")
+			<-l.Done()
+		}
+		synctest.Wait()
+		if x := h.stored("y"); x.State != remote.Ended || x.End != remote.Revoked {
+			t.Errorf("it is %s %q", x.State, x.End)
+		}
+	})
+}

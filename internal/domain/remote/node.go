@@ -191,9 +191,22 @@ func (s *Service) beatOnce(ctx context.Context) error {
 		return err
 	}
 	s.node.mu.Lock()
-	defer s.node.mu.Unlock()
+	late := now.Sub(s.node.beaten) >= s.lostAfter()
 	s.node.beaten = now
+	s.node.mu.Unlock()
+	if late { // it was frozen, or cut off from the store: others have ended what it carries, and nobody could end that any more
+		s.loseAll()
+	}
 	return nil
+}
+
+// loseAll ends what this node carried while the others took it for gone. What only starts has not been anybody's to take.
+func (s *Service) loseAll() {
+	for _, l := range s.node.all() {
+		if l.Session().State == Active {
+			l.Close(NodeLost, "")
+		}
+	}
 }
 
 // beatFirst makes sure that others know this node before it carries anything.

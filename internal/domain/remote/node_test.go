@@ -266,6 +266,39 @@ func TestNode_that_is_gone(t *testing.T) {
 	})
 }
 
+// A node that was frozen, or cut off from the store, for so long that the others took it for gone has lost its sessions although it lives: nobody could list,
+// watch or end them any more.
+func TestNode_that_comes_back(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newLiveStore()
+		a, b := newLiveHouse(t, "a", m), newLiveHouse(t, "b", m)
+		stop := a.runs()
+		defer b.runs()()
+		l := a.start("x", "ana", everything)
+		time.Sleep(time.Minute)
+		stop()
+		time.Sleep(30 * time.Second)
+		if x := b.stored("x"); x.State != remote.Ended || x.End != remote.NodeLost {
+			t.Fatalf("it is %s %q", x.State, x.End)
+		}
+		defer a.runs()() // its first act is to say that it lives
+		time.Sleep(2 * time.Second)
+		if why := l.Ended(); why != remote.NodeLost {
+			l.Close(remote.Closed, "")
+			t.Errorf("its session ended as %q", why)
+		}
+		<-l.Done()
+		synctest.Wait()
+		again := a.start("y", "ben", everything)
+		time.Sleep(time.Minute)
+		if why := again.Ended(); why != "" {
+			t.Errorf("a later one ended as %q", why)
+		}
+		again.Close(remote.Closed, "")
+		a.gone(again, remote.Closed)
+	})
+}
+
 func TestDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newLiveHouse(t, "a", newLiveStore())

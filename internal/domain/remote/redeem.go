@@ -192,6 +192,16 @@ func (s *Service) stillMay(ctx context.Context, x Session) (access.Binding, erro
 	return s.governing(ctx, x.User.ID, x.opening())
 }
 
+// mayStart is stillMay of a session with nothing due. What somebody approved is what the grant of that time gives: another one does not stand in for it,
+// as others may have to answer its requests.
+func (s *Service) mayStart(ctx context.Context, x Session) (access.Binding, error) {
+	grant, err := s.stillMay(ctx, x)
+	if err == nil && x.Terms.Approval && grant.Number != x.Grant {
+		return access.Binding{}, fault.New(fault.Denied, "another grant opens it by now than the one that was approved")
+	}
+	return grant, err
+}
+
 // Resume is a further request of a session's page. A session that is over is returned as such, for the page that says why. A request from another address
 // ends a session that is bound to one, and reports ErrLinkElsewhere. It reports ErrUnknown for a wrong cookie.
 func (s *Service) Resume(ctx context.Context, id string, cookie secret.String, address netip.Addr) (Session, error) {

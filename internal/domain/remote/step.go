@@ -169,7 +169,7 @@ func readable(text string) bool {
 // activate makes a waiting session with nothing due Active on this node, after it has looked at user, grant, device and credential again. Where the grant
 // asks for more by now that is due first. It reports ErrNotWaiting, ErrOver and ErrLinkDenied, which ends the session.
 func (s *Service) activate(ctx context.Context, x Session) (Session, error) {
-	grant, err := s.stillMay(ctx, x)
+	grant, err := s.mayStart(ctx, x)
 	if fault.Is(err, fault.Denied) {
 		_, err = s.stop(ctx, s.clock(), x, Revoked, "")
 		if err == nil {

@@ -32,13 +32,19 @@ const (
 	fxClose    = 4
 	fxRead     = 5
 	fxWrite    = 6
+	fxLstat    = 7
+	fxFstat    = 8
 	fxSetstat  = 9
 	fxFsetstat = 10
 	fxOpendir  = 11
+	fxReaddir  = 12
 	fxRemove   = 13
 	fxMkdir    = 14
 	fxRmdir    = 15
+	fxRealpath = 16
+	fxStat     = 17
 	fxRename   = 18
+	fxReadlink = 19
 	fxSymlink  = 20
 	fxExtended = 200
 
@@ -215,7 +221,9 @@ func (t *tap) request(body []byte, size int) (into carrier, data int, err error)
 	case fxClose:
 		p.file = t.files[string(f.bytes())]
 	default:
-		p.note = describe(body[0], &f, t.files)
+		if p.note, err = describe(body[0], &f, t.files); err != nil {
+			return into, 0, err
+		}
 		p.file = t.opening(body[0], p.note, &f)
 	}
 	if f.bad || p.offset > maxOffset || into.offset > maxOffset {
@@ -236,8 +244,8 @@ func (t *tap) opening(kind byte, n remote.Note, f *fields) *file {
 	return &file{name: n.Name, flags: f.number()}
 }
 
-// describe says what a request does to which file. Those that change nothing have no Way.
-func describe(kind byte, f *fields, open map[string]*file) remote.Note {
+// describe says what a request does to which file. Those that change nothing have no Way; one that nobody here knows may do anything, and is noted as such.
+func describe(kind byte, f *fields, open map[string]*file) (remote.Note, error) {
 	n := remote.Note{Kind: "file"}
 	switch kind {
 	case fxOpen:
@@ -262,14 +270,20 @@ func describe(kind byte, f *fields, open map[string]*file) remote.Note {
 		to := f.name()
 		n.Way, n.Name, n.Text = "symlink", f.name(), "to "+to
 	case fxExtended:
-		describeExtended(&n, f, open)
+		return n, describeExtended(&n, f, open)
+	case fxLstat, fxFstat, fxReaddir, fxRealpath, fxStat, fxReadlink:
+	default:
+		n.Way, n.Text = unknownWay, fmt.Sprintf("packet %d", kind)
 	}
-	return n
+	return n, nil
 }
 
-// describeExtended knows the requests of OpenSSH's PROTOCOL file, section 4.
-func describeExtended(n *remote.Note, f *fields, open map[string]*file) {
-	switch string(f.bytes()) {
+// unknownWay is that of a request of which nobody here knows what it does.
+const unknownWay = "unknown"
+
+// describeExtended knows the requests of OpenSSH's PROTOCOL file, section 4, and copy-file, which other servers have.
+func describeExtended(n *remote.Note, f *fields, open map[string]*file) error {
+	switch name := f.name(); name {
 	case "posix-rename@openssh.com":
 		n.Way, n.Name, n.Text = "rename", f.name(), "to "+f.name()
 	case "hardlink@openssh.com":
@@ -284,7 +298,15 @@ func describeExtended(n *remote.Note, f *fields, open map[string]*file) {
 		if to := open[string(f.bytes())]; from != nil && to != nil {
 			n.Way, n.Name, n.Text = "copy", from.name, "to "+to.name
 		}
+	case "copy-file":
+		n.Way, n.Name, n.Text = "copy", f.name(), "to "+f.name()
+	case "version-select": // later versions mean other things by the same packets
+		return errors.New("the client asks for another version of SFTP, which cannot be followed")
+	case "fsync@openssh.com", "statvfs@openssh.com", "fstatvfs@openssh.com", "limits@openssh.com", "expand-path@openssh.com", "home-directory", "users-groups-by-id@openssh.com":
+	default:
+		n.Way, n.Text = unknownWay, name
 	}
+	return nil
 }
 
 // answer follows a packet from the target.

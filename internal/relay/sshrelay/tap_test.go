@@ -363,6 +363,9 @@ func TestTap_follows_no_nonsense(t *testing.T) {
 			return errors.Join(tap.ToTarget(packet(3, word(1), text("/g"), word(1), word(0))), tap.FromTarget(packet(102, word(1), text("h"))))
 		}},
 		{"a second beginning", func(tap remote.FileTap) error { return tap.ToTarget(packet(1, word(3))) }},
+		{"another version, asked for later", func(tap remote.FileTap) error {
+			return tap.ToTarget(packet(200, word(1), text("version-select"), text("6")))
+		}},
 		{"another version", func(tap remote.FileTap) error { return tap.FromTarget(packet(2, word(6))) }},
 		{"a write to what is not open", func(tap remote.FileTap) error {
 			return errors.Join(tap.ToTarget(packet(6, word(1), text("x"), long(0), text("y"))), tap.FromTarget(packet(101, word(1), word(0))))
@@ -394,6 +397,36 @@ func TestTap_follows_no_nonsense(t *testing.T) {
 				t.Error("something was carried afterwards")
 			}
 		})
+	}
+}
+
+// rule W14: what a request does that nobody here knows is not known, but that it was made is.
+func TestTap_notes_what_it_does_not_know(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, want string
+		request    []byte
+	}{
+		{"a copy on the target", "copy a 0 true to /b", packet(200, word(1), text("copy-file"), text("/a"), text("/b"), []byte{1})},
+		{"an extension of somebody's", "unknown . 0 true exec@example.net", packet(200, word(1), text("exec@example.net"), text("rm"))},
+		{"a packet of a later version", "unknown . 0 true packet 21", packet(21, word(1), text("/a"), text("/b"), []byte{0})},
+		{"a packet of nobody's", "unknown . 0 true packet 99", packet(99, word(1))},
+	} {
+		tap, b := opened(t, 1)
+		if err := errors.Join(tap.ToTarget(c.request), tap.FromTarget(packet(101, word(1), word(0), text(""), text("")))); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if got := b.lines(); len(got) != 1 || got[0] != c.want {
+			t.Errorf("%s: %q", c.name, got)
+		}
+	}
+	tap, b := opened(t, 1)
+	quiet := errors.Join(
+		tap.ToTarget(packet(17, word(1), text("/a"))), tap.FromTarget(packet(105, word(1), word(0))),
+		tap.ToTarget(packet(200, word(2), text("statvfs@openssh.com"), text("/"))), tap.FromTarget(packet(201, word(2))),
+	)
+	if quiet != nil || len(b.lines()) != 0 {
+		t.Errorf("%v, %q", quiet, b.lines())
 	}
 }
 
