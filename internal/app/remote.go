@@ -21,7 +21,14 @@ func (h *House) buildRemote() {
 			return h.Login.StepUp(ctx, by, secret.New(answer.Code))
 		},
 		HasFactor: h.Login.CanStepUp,
-		Refusals:  &guard.Failures{Store: store.Guards{DB: h.DB}, Now: h.Now, Threshold: 10, Window: time.Minute},
+		Stands: func(ctx context.Context, authorization string) (bool, error) {
+			a, err := h.Authorizations.ForRemote(ctx, authorization)
+			if fault.Is(err, fault.NotFound) {
+				return false, nil
+			}
+			return a.Opens(h.Now()), err
+		},
+		Refusals: &guard.Failures{Store: store.Guards{DB: h.DB}, Now: h.Now, Threshold: 10, Window: time.Minute},
 		Settings: remote.Settings{
 			LinkLife: c.LinkLife, Grace: c.Grace, Wait: c.Wait, Idle: c.Idle, Absolute: c.Absolute, Notices: c.Notices, Reattach: c.Reattach,
 			AddressScope: c.AddressScope, PinAlways: c.PinAlways, RequireCredential: c.RequireCredential, FinishedKept: c.FinishedKept, PerUser: c.PerUser,

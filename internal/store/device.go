@@ -123,6 +123,31 @@ func insertListed(ctx context.Context, tx Tx, listed []access.Binding) error {
 	return nil
 }
 
+// lentRow is a credential with a password, and the domain that it belongs to.
+type lentRow struct {
+	device.Lent
+	domain string
+}
+
+func scanLent(scan Scan) (lentRow, error) {
+	var l lentRow
+	err := scan(&l.Credential, &l.Device, &l.NeverShown, &l.domain)
+	return l, err
+}
+
+// Lent implements device.Store.
+func (s Devices) Lent(ctx context.Context, d device.Device) ([]device.Lent, error) {
+	rows, err := readAll(ctx, s.DB, scanLent, `SELECT id, device, never_shown, domain FROM credentials
+		WHERE secret IS NOT NULL AND kind = 'password' AND (device = $1 OR domain <> '') ORDER BY number`, d.ID)
+	var lent []device.Lent
+	for _, row := range rows {
+		if row.Device == d.ID || d.In(row.domain) {
+			lent = append(lent, row.Lent)
+		}
+	}
+	return lent, err
+}
+
 // Change implements device.Store.
 func (s Devices) Change(ctx context.Context, id string, decide func(device.Device) (device.Device, error), event func(was, is device.Device) audit.Event) (device.Device, bool, error) {
 	var is device.Device

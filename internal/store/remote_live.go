@@ -74,7 +74,8 @@ func (s Remotes) Doomed(ctx context.Context, node string) ([]remote.Session, err
 		LEFT JOIN users u ON u.id = x.user_id LEFT JOIN accounts a ON a.id = u.account
 		LEFT JOIN credentials c ON c.id = x.credential LEFT JOIN devices d ON d.id = x.device LEFT JOIN devices t ON t.id = x.target
 		WHERE x.node = $1 AND x.state = 'active' AND (x.end_asked <> '' OR u.id IS NULL OR u.disabled OR a.id IS NULL OR a.disabled
-			OR c.id IS NULL OR c.disabled OR d.id IS NULL OR d.disabled OR t.id IS NULL OR t.disabled)
+			OR c.id IS NULL OR c.disabled OR d.id IS NULL OR d.disabled OR t.id IS NULL OR t.disabled
+			OR x.session <> '' AND NOT EXISTS (SELECT 1 FROM sessions g WHERE g.id = x.session AND g.ended IS NULL))
 		ORDER BY x.id`, node)
 	for i := range doomed {
 		if doomed[i].EndAsked == "" {

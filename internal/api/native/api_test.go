@@ -162,7 +162,7 @@ var mustBeFresh = []string{
 	"PUT /api/v1/groups/{group}/roles/{role}", "DELETE /api/v1/groups/{group}/roles/{role}",
 	"POST /api/v1/tokens", "PATCH /api/v1/tokens/{token}", "POST /api/v1/ssh-keys", "POST /api/v1/ssh-keys/import",
 	"POST /api/v1/subscriptions", "DELETE /api/v1/subscriptions/{subscription}",
-	"POST /api/v1/devices/{device}/host-keys", "POST /api/v1/credentials/{credential}/check-out",
+	"POST /api/v1/devices/{device}/host-keys", "POST /api/v1/credentials/{credential}/check-out", "POST /api/v1/grants",
 	"POST /api/v1/authorizations", "PATCH /api/v1/authorizations/{authorization}", "PUT /api/v1/authorizations/{authorization}/lists/{kind}/{target}",
 }
 

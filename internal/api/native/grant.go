@@ -12,7 +12,7 @@ import (
 func (a *API) grants() tag {
 	return tag{"Grants", "Who may open remote sessions, where, when, and after what. Nothing else opens them: an administrator who wants in gives themselves a grant, on record.", []line{
 		op("GET", "/api/v1/grants", access.RemoteRead, "List grants, by number", a.listGrants, says("One's own; by right everybody's. What people have by groups is listed with the group.")),
-		op("POST", "/api/v1/grants", access.AccessGrant, "Let somebody open sessions on a device or with a credential", a.createGrant, created, says("A second one of the same subject and place gives the first one these terms.")),
+		op("POST", "/api/v1/grants", access.AccessGrant, "Let somebody open sessions on a device or with a credential", a.createGrant, created, fresh, says("A second one of the same subject and place gives the first one these terms.")),
 		op("GET", "/api/v1/grants/{grant}", access.RemoteRead, "Show a grant", a.showGrant),
 		op("DELETE", "/api/v1/grants/{grant}", access.AccessRevoke, "Take a grant back", a.removeGrant, says("Sessions by it that live end within two seconds.")),
 	}}

@@ -101,6 +101,13 @@ var (
 	ErrNotSSH         = fault.New(fault.Invalid, "the device has no SSH connectivity; name the port")
 )
 
+// Lent is a credential whose password is sent to a device.
+type Lent struct {
+	Credential string // id
+	Device     string // id of the device where it is registered
+	NeverShown bool   // nobody checks it out
+}
+
 // Store keeps devices.
 type Store interface {
 	// Insert adds d, gives it the next number, lets each of listed hold its role on it, and records e: all or nothing. It returns d as it is, and reports
@@ -110,6 +117,8 @@ type Store interface {
 	// changed is false. A device that is disabled by it loses its sessions: end_asked is set on them and all nodes are told; its credentials are disabled
 	// too. decide may run more than once. It reports ErrUnknown, ErrTaken and ErrUnknownDomain.
 	Change(ctx context.Context, id string, decide func(Device) (Device, error), event func(was, is Device) audit.Event) (d Device, changed bool, err error)
+	// Lent lists the passwords that sessions to a device may be lent: of credentials that are registered on it, or belong to one of its domains.
+	Lent(ctx context.Context, d Device) ([]Lent, error)
 	// ByID, ByNumber and ByHost (in any case) report ErrUnknown. ByIP returns all devices of an address, by number.
 	ByID(ctx context.Context, id string) (Device, error)
 	ByNumber(ctx context.Context, number int64) (Device, error)

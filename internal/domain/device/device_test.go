@@ -28,6 +28,7 @@ type memory struct {
 	keys     []device.HostKey
 	events   []audit.Event
 	bindings map[string][]access.Binding
+	lent     []device.Lent
 }
 
 func (m *memory) BindingsOf(_ context.Context, of access.Subject) ([]access.Binding, error) {
@@ -48,6 +49,8 @@ func (m devices) Insert(_ context.Context, d device.Device, listed []access.Bind
 	}
 	return d, nil
 }
+
+func (m devices) Lent(context.Context, device.Device) ([]device.Lent, error) { return m.lent, nil }
 
 func (m devices) Change(_ context.Context, id string, decide func(device.Device) (device.Device, error), event func(was, is device.Device) audit.Event) (device.Device, bool, error) {
 	for i, was := range m.devices {
@@ -443,4 +446,35 @@ func TestUpdate_joins_no_domain(t *testing.T) {
 	must(t, third(s.Update(ctx, person("dana"), d.ID, device.New{Domains: &[]string{"LAB"}, Tags: &[]string{"a"}})))
 	must(t, third(s.Update(ctx, person("dana"), d.ID, device.New{Domains: &[]string{}})))
 	must(t, third(s.Update(ctx, person("adam"), d.ID, device.New{Domains: &[]string{"Corp"}})))
+}
+
+// Rule W7: who may not see the passwords that a device is sent cannot have them sent to a machine of their own.
+func TestUpdate_moves_no_passwords(t *testing.T) {
+	t.Parallel()
+	s, m := newService(t)
+	ctx := t.Context()
+	d, err := s.Create(ctx, local, device.New{Host: "lab-01", IP: ip, Connect: &[]device.Connectivity{{Name: "SSH", Port: 22}}})
+	must(t, err)
+	m.give("dana", access.DeviceManage, d.Resource())
+	m.give("adam", access.Admin, access.Installation)
+	m.give("sue", access.SysAdmin, access.Installation)
+	app := access.Caller{Principal: access.Principal{Kind: access.Authorization, ID: "tool"}, Scopes: []access.Action{"device.*", "credential.*"}}
+	m.give("tool", access.DeviceListed, d.Resource())
+	m.give("tool", access.CredentialListed, access.Credential(d.ID, "c1"))
+
+	script, elsewhere := "Telnet:login:{password}", netip.MustParseAddr("203.0.113.9")
+	port := func(n int) *[]device.Connectivity { return &[]device.Connectivity{{Name: "SSH", Port: n}} }
+	must(t, third(s.Update(ctx, person("dana"), d.ID, device.New{Connect: port(23)}))) // nothing is lent yet
+
+	m.lent = []device.Lent{{Credential: "c1", Device: d.ID}}
+	for _, in := range []device.New{{IP: elsewhere}, {Connect: port(2222)}, {Script: &script}} {
+		denied(t, third(s.Update(ctx, person("dana"), d.ID, in)))
+		denied(t, third(s.Update(ctx, person("adam"), d.ID, in)))
+	}
+	must(t, third(s.Update(ctx, person("dana"), d.ID, device.New{Tags: &[]string{"rack 4"}})))
+	must(t, third(s.Update(ctx, app, d.ID, device.New{Connect: port(24)}))) // it may check the password out
+
+	m.lent = append(m.lent, device.Lent{Credential: "c1", Device: d.ID, NeverShown: true})
+	denied(t, third(s.Update(ctx, app, d.ID, device.New{Connect: port(25)})))
+	must(t, third(s.Update(ctx, person("sue"), d.ID, device.New{Connect: port(25)})))
 }

@@ -124,13 +124,18 @@ func (s *Service) Update(ctx context.Context, by access.Caller, id string, in Ne
 }
 
 func (s *Service) change(ctx context.Context, by access.Caller, id string, in New) (Device, bool, error) {
-	if _, err := s.may(ctx, by, access.DeviceUpdate, id); err != nil {
+	was, err := s.may(ctx, by, access.DeviceUpdate, id)
+	if err != nil {
 		return Device{}, false, err
 	}
 	if err := s.mayRecordLess(ctx, by, in); err != nil {
 		return Device{}, false, err
 	}
 	joins, err := s.mayJoin(ctx, by)
+	if err != nil {
+		return Device{}, false, err
+	}
+	moves, err := s.mayMove(ctx, by, was)
 	if err != nil {
 		return Device{}, false, err
 	}
@@ -148,6 +153,9 @@ func (s *Service) change(ctx context.Context, by access.Caller, id string, in Ne
 		if !joins && slices.ContainsFunc(is.Domains, func(name string) bool { return !d.In(name) }) {
 			return d, errJoin
 		}
+		if !moves && d.leads(is) {
+			return d, errMove
+		}
 		is.Updated = now
 		return is, nil
 	}, s.changed(by, now))
@@ -163,6 +171,33 @@ func (s *Service) mayJoin(ctx context.Context, by access.Caller) (bool, error) {
 	}
 	d, err := s.Access.Decide(ctx, by, access.DeviceTrust, access.Installation)
 	return d.Allowed, err
+}
+
+var errMove = fault.New(fault.Denied, "not allowed: sessions to this device send it passwords that you may not see, so its address, ports and script are changed by a system administrator, or by who may check all of them out")
+
+// leads reports whether passwords would go elsewhere, or be typed otherwise, once a device is as given.
+func (d Device) leads(is Device) bool {
+	return d.IP != is.IP || d.Script != is.Script || !slices.Equal(d.Connect, is.Connect)
+}
+
+// mayMove reports whether the caller may say where the passwords go that sessions to the device are lent. Whoever may not see them could have them sent
+// to a machine of their own (rule W7). A private key never leaves the gate, so it does not matter here.
+func (s *Service) mayMove(ctx context.Context, by access.Caller, d Device) (bool, error) {
+	all, err := s.Access.Decide(ctx, by, access.CredentialCheckOut, access.Installation)
+	if err != nil || all.Allowed {
+		return all.Allowed, err
+	}
+	lent, err := s.Store.Lent(ctx, d)
+	if err != nil {
+		return false, err
+	}
+	for _, c := range lent {
+		sees, err := s.Access.Decide(ctx, by, access.CredentialCheckOut, access.Credential(c.Device, c.Credential))
+		if err != nil || !sees.Allowed || c.NeverShown {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // changed is the event of a change: which fields it touched, and, because it is where passwords go, between which addresses a device moved.

@@ -258,6 +258,9 @@ func TestRedeem_asks_again_and_burns(t *testing.T) {
 		"device":     func(g *gate) { g.devices[0].Disabled = true },
 		"credential": func(g *gate) { g.creds[0].Disabled = true },
 		"protocol":   func(g *gate) { g.creds[0].Protocols = &[]device.Protocol{} },
+		"authorization": func(g *gate) {
+			g.Stands = func(context.Context, string) (bool, error) { return false, nil }
+		},
 	} {
 		g := newGate(t)
 		made := g.launch(t, g.everything(), wish)

@@ -20,6 +20,9 @@ func (s *Service) target(ctx context.Context, x Session, d device.Device) (Targe
 	if err != nil {
 		return Target{}, err
 	}
+	if c.Username != x.Username { // it was renamed since somebody asked, and perhaps approved
+		return Target{}, ErrLinkDenied
+	}
 	t := Target{
 		Host: x.Host, At: netip.AddrPortFrom(x.IP, uint16(x.Port)), Protocol: x.Protocol, //nolint:gosec // a port was checked where it came in
 		Username: c.Username, Domain: c.Domain, HostKeys: keys, Script: d.Script, Screen: x.Screen,

@@ -259,6 +259,9 @@ func (l *Library) Hold(ctx context.Context, by access.Caller, ref string, hold b
 	way := "set"
 	if !hold {
 		way = "lifted"
+		if err := l.Access.Require(ctx, by, access.RecordingHold, access.Installation); err != nil { // who manages a device must not be rid of what was held against them
+			return err
+		}
 	}
 	return l.Store.HoldRecording(ctx, r.Session, hold, by.Event(l.Now(), access.RecordingHold, r.Resource(), audit.Done).With("hold", way))
 }

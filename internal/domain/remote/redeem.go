@@ -175,6 +175,9 @@ func (s *Service) stillMay(ctx context.Context, x Session) (access.Binding, erro
 	if err != nil {
 		return access.Binding{}, err
 	}
+	if err := s.originStands(ctx, x); err != nil {
+		return access.Binding{}, err
+	}
 	c, err := s.Vault.Get(ctx, x.Credential)
 	if fault.Is(err, fault.NotFound) || err == nil && (c.Disabled || c.Device.Disabled) {
 		return access.Binding{}, fault.New(fault.Denied, "the credential is not active any more")
@@ -200,6 +203,18 @@ func (s *Service) mayStart(ctx context.Context, x Session) (access.Binding, erro
 		return access.Binding{}, fault.New(fault.Denied, "another grant opens it by now than the one that was approved")
 	}
 	return grant, err
+}
+
+// originStands refuses what an authorization asked for that has been switched off, or has expired, since.
+func (s *Service) originStands(ctx context.Context, x Session) error {
+	if x.Origin.Kind != access.Authorization || s.Stands == nil {
+		return nil
+	}
+	stands, err := s.Stands(ctx, x.Origin.ID)
+	if err == nil && !stands {
+		err = fault.New(fault.Denied, "the authorization that asked for the session is not active any more")
+	}
+	return err
 }
 
 // Resume is a further request of a session's page. A session that is over is returned as such, for the page that says why. A request from another address

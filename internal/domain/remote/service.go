@@ -230,6 +230,9 @@ type Service struct {
 	// Refusals, where set, counts refused links by address.
 	Refusals *guard.Failures
 
+	// Stands, where set, reports whether an authorization is still good: what it asked for begins no more otherwise.
+	Stands func(ctx context.Context, authorization string) (bool, error)
+
 	Settings Settings
 	Node     string // names this process
 	Now      func() time.Time

@@ -564,9 +564,11 @@ func TestRemotes_doomed(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		ctx, s, here := t.Context(), store.Remotes{DB: db}, newScene(t, db, 2)
+		from := "" // the Gatehouse session that it was opened from
 		begun := func(credential int, node string) remote.Session {
-			x := addRemote(t, s, here.session(remote.Waiting, credential), remote.Digests{})
-			return becomes(t, s, x.ID, remote.Active, node)
+			x := here.session(remote.Waiting, credential)
+			x.Session = from
+			return becomes(t, s, addRemote(t, s, x, remote.Digests{}).ID, remote.Active, node)
 		}
 		asked, other, fine := begun(0, "n1"), begun(0, "n2"), begun(1, "n1")
 		doomed := func(node string) map[string]remote.Reason {
@@ -606,6 +608,10 @@ func TestRemotes_doomed(t *testing.T) {
 		becomes(t, s, asked.ID, remote.Ended, "n1")
 		if got := doomed("n1"); len(got) != 0 {
 			t.Errorf("%v", got)
+		}
+		from = newID() // its owner has signed out (rule S14)
+		if left := begun(1, "n1"); doomed("n1")[left.ID] != remote.Revoked {
+			t.Error("a session outlived the sign-in that it was opened from")
 		}
 	})
 }
