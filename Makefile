@@ -16,7 +16,7 @@ RACE_ROOMS := /internal/(domain|store|sshd|git)(/|$$)
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: build ## prove a key in two minutes: build, start on throwaway data, show what happens
+demo: build ## prove a key and open a recorded session in two minutes: build, start on throwaway data, show what happens
 	@bin/gatehouse demo
 
 test: peers console ## run every test; installs the peers that it needs when run as root

@@ -458,7 +458,7 @@ func TestNative_steps(t *testing.T) {
 		t.Errorf("dana agrees with herself: %v", r)
 	}
 	erik.must(t, http.StatusOK, "POST", path+"deny", members{"note": "not today"})
-	if r := <-first; r.Exit != 255 || strings.Contains(r.Stdout, "inside") || !strings.Contains(r.Stdout, "denied") {
+	if r := <-first; r.Exit != 255 || strings.Contains(r.Stdout, "inside") || !strings.Contains(r.Stdout, "Your request was denied. not today") {
 		t.Errorf("denied: %+v", r)
 	}
 	second := attempt(1)

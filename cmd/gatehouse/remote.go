@@ -25,6 +25,7 @@ type remoteList struct {
 	Active bool   `help:"Only those that live."`
 	User   string `placeholder:"NAME" help:"Only those of this user."`
 	Device string `placeholder:"HOST" help:"Only those to this device."`
+	Limit  int64  `placeholder:"N" default:"50" help:"At most so many (${default})."`
 }
 
 type remoteJSON struct {
@@ -67,6 +68,9 @@ func wireRemote(x remote.Session) remoteJSON {
 
 // Run lists the sessions that started.
 func (c *remoteList) Run(ctx context.Context, p *process) error {
+	if c.Limit < 1 {
+		return usagef("--limit: %d is no number from 1 on; correct it", c.Limit)
+	}
 	return p.withHouse(ctx, func(h *app.House, by access.Caller) error {
 		which := remote.Which{Active: c.Active}
 		if c.User != "" {
@@ -83,9 +87,9 @@ func (c *remoteList) Run(ctx context.Context, p *process) error {
 			}
 			which.Device = d.ID
 		}
-		all, err := every(func(w page.Window) (page.Page[remote.Session], error) { return h.Remote.List(ctx, by, which, w) })
+		all, err := c.read(func(w page.Window) (page.Page[remote.Session], error) { return h.Remote.List(ctx, by, which, w) })
 		if err != nil {
-			return failed("list remote sessions", err, seeRemote)
+			return failed("list remote sessions", err, "run `gatehouse migrate`")
 		}
 		shown := make([]remoteJSON, len(all))
 		for i, x := range all {
@@ -95,6 +99,18 @@ func (c *remoteList) Run(ctx context.Context, p *process) error {
 			return []string{strconv.FormatInt(x.Number, 10), x.User, x.Device, x.Username, x.Protocol, x.State, moment(x.Started), ifAny(x.Ended), x.End, x.Address}
 		})
 	})
+}
+
+// read reads the listing as far as was asked for.
+func (c *remoteList) read(list func(page.Window) (page.Page[remote.Session], error)) (all []remote.Session, err error) {
+	for more := true; more && int64(len(all)) < c.Limit; {
+		part, err := list(page.Of(int64(len(all)), c.Limit-int64(len(all))))
+		if err != nil {
+			return nil, err
+		}
+		all, more = append(all, part.Items...), part.HasMore() && len(part.Items) > 0
+	}
+	return all, nil
 }
 
 type remoteEnd struct {

@@ -297,6 +297,9 @@ func (p *passage) why() string {
 		return fault.Text(remote.ErrHostKey)
 	}
 	if text, over := endings[p.visit.session.End]; over && errors.Is(p.failed, remote.ErrOver) {
+		if p.visit.note != "" {
+			text += " " + plain(p.visit.note)
+		}
 		return text
 	}
 	return plain(fault.Text(p.failed))

@@ -41,7 +41,7 @@ const (
 	lineWaiting   = "Request %d waits for approval until %s. Keep this open."
 	lineBrowser   = "Your second factor is a security key that only a browser can ask: open the session from the web page, or sign in with an ssh key of the kind sk-."
 	lineEnrol     = "You must set up a second factor first: sign in on the web page."
-	lineQuestions = "Something must be asked first. Connect without BatchMode, with keyboard-interactive authentication."
+	lineQuestions = "Before this session begins you are asked something; with BatchMode=yes it cannot begin."
 	lineRecorded  = "This session is recorded."
 	lineTooMany   = "Too many failed attempts. Wait a while, or sign in on the web page."
 )
@@ -73,6 +73,7 @@ type visit struct {
 	session remote.Session // zero: none
 	ready   bool           // nothing is due any more
 	refusal error          // why there will be no session: to be told when they are in
+	note    string         // what whoever denied it had to say
 	said    string         // what came of it, for the log
 }
 
@@ -268,6 +269,9 @@ func (v *visit) turnedAway(err error) {
 	if errors.Is(err, remote.ErrOver) {
 		if x, lost := v.server.Remote.Sessions.Find(v.ctx, v.by, v.session.ID); lost == nil {
 			v.session = x // it says why
+			if v.note, lost = v.server.Remote.Sessions.Note(v.ctx, x); lost != nil {
+				v.failed("read note", lost)
+			}
 		}
 	}
 	v.refusal = err

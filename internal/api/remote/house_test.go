@@ -236,6 +236,13 @@ func (s *sessions) StepUp(_ context.Context, x remote.Session, a remote.Answer) 
 	return x, s.stepUp
 }
 
+func (s *sessions) Note(_ context.Context, x remote.Session) (string, error) {
+	if x.End == remote.Refused {
+		return "not <today>", nil
+	}
+	return "", nil
+}
+
 func (s *sessions) Explain(_ context.Context, x remote.Session, reason, _ string) (remote.Session, error) {
 	if s.explain == nil && reason == "" {
 		return x, fault.New(fault.Invalid, "say why")

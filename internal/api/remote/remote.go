@@ -39,6 +39,7 @@ type Sessions interface {
 	Due(ctx context.Context, x remote.Session) (remote.Step, error)
 	StepUp(ctx context.Context, x remote.Session, answer remote.Answer) (remote.Session, error)
 	Explain(ctx context.Context, x remote.Session, reason, reference string) (remote.Session, error)
+	Note(ctx context.Context, x remote.Session) (string, error)
 	MakeTicket(ctx context.Context, x remote.Session, purpose, subject, name string) (secret.String, error)
 	UseTicket(ctx context.Context, plain secret.String, purpose string) (remote.Ticket, error)
 	Find(ctx context.Context, by access.Caller, ref string) (remote.Session, error)

@@ -161,6 +161,7 @@ var texts = map[string][languages]string{
 
 	"ended":             {"The session has ended", "Die Sitzung ist beendet", "A sessão terminou"},
 	"ended.again":       {"To go on, start a new session from your tool.", "Um weiterzuarbeiten, starten Sie in Ihrem Programm eine neue Sitzung.", "Para continuar, inicie uma nova sessão na sua ferramenta."},
+	"ended.note":        {"Answer", "Antwort", "Resposta"},
 	"ended.from":        {"Started", "Begonnen", "Início"},
 	"ended.to":          {"Ended", "Beendet", "Fim"},
 	"ended.closed":      {"You or the target closed it, or this page was away for too long.", "Sie oder das Ziel haben sie geschlossen, oder diese Seite war zu lange fort.", "Você ou o destino a fecharam, ou esta página ficou ausente por tempo demais."},

@@ -116,9 +116,9 @@ func (p *Pages) stepUp(w http.ResponseWriter, r *http.Request, x remote.Session)
 	_, err := p.Sessions.StepUp(r.Context(), x, answer)
 	switch {
 	case fault.Is(err, fault.Unauthenticated):
-		return p.showStep(w, r, x, remote.Step{Kind: remote.StepUpDue}, http.StatusUnauthorized, "step_up.wrong")
+		return p.showStep(w, r, x, remote.Step{Kind: remote.StepUpDue, Until: x.Expires}, http.StatusUnauthorized, "step_up.wrong")
 	case fault.Is(err, fault.Limited):
-		return p.showStep(w, r, x, remote.Step{Kind: remote.StepUpDue}, http.StatusTooManyRequests, "step_up.many")
+		return p.showStep(w, r, x, remote.Step{Kind: remote.StepUpDue, Until: x.Expires}, http.StatusTooManyRequests, "step_up.many")
 	}
 	return p.onward(w, r, x, err)
 }
@@ -127,7 +127,7 @@ func (p *Pages) stepUp(w http.ResponseWriter, r *http.Request, x remote.Session)
 func (p *Pages) explain(w http.ResponseWriter, r *http.Request, x remote.Session) error {
 	_, err := p.Sessions.Explain(r.Context(), x, strings.TrimSpace(r.PostFormValue("reason")), strings.TrimSpace(r.PostFormValue("ticket")))
 	if fault.Is(err, fault.Invalid) {
-		return p.showStep(w, r, x, remote.Step{Kind: remote.ReasonDue}, http.StatusBadRequest, "reason.wrong")
+		return p.showStep(w, r, x, remote.Step{Kind: remote.ReasonDue, Until: x.Expires}, http.StatusBadRequest, "reason.wrong")
 	}
 	return p.onward(w, r, x, err)
 }
@@ -147,6 +147,13 @@ func (p *Pages) showEnd(w http.ResponseWriter, r *http.Request, x remote.Session
 	n := p.refused(r, "ended")
 	n.Lead = endText(x.End)
 	n.Facts = [][2]string{{"target", x.Username + "@" + x.Host}}
+	note, err := p.Sessions.Note(r.Context(), x)
+	if err != nil {
+		return err
+	}
+	if note != "" {
+		n.Facts = append(n.Facts, [2]string{"ended.note", note})
+	}
 	if !x.Started.IsZero() {
 		n.Facts = append(n.Facts, [2]string{"ended.from", x.Started.UTC().Format(formTime)})
 	}

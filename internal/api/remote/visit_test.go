@@ -158,6 +158,9 @@ func TestEnd_says_why(t *testing.T) {
 			t.Errorf("%s: %d, the text of %q: %s", why, a.StatusCode, before, text)
 		}
 		seen[text] = why
+		if told := strings.Contains(a.text, "<dd>not &lt;today&gt;</dd>"); told != (why == remote.Refused) {
+			t.Errorf("%s: the note of who denied is told: %v: %s", why, told, a.text)
+		}
 		if a := h.ask(t, "POST", "/ws/"+someID+"/ticket", own()...); a.StatusCode != 410 || !strings.Contains(a.text, `"code":"`+string(why)+`"`) {
 			t.Errorf("%s: %d %s", why, a.StatusCode, a.text)
 		}

@@ -64,8 +64,8 @@ func (s *Service) ended(by access.Caller, x Session, why Reason, who string) (Se
 }
 
 // finish ends a session, with its event, and returns it as it is then; one that is over already stays as it was, and is returned with ErrOver. by is the
-// name of who did, empty: nobody but time or the person. Where somebody asked for the end before, that is why.
-func (s *Service) finish(ctx context.Context, id string, why Reason, by string) (Session, error) {
+// name of who did, empty: nobody but time or the person; trouble says what went wrong where that is why. Where somebody asked for the end before, that is why.
+func (s *Service) finish(ctx context.Context, id string, why Reason, by, trouble string) (Session, error) {
 	var was Session
 	x, err := s.Store.Change(ctx, id, nil, func(x Session) (Session, []audit.Event, error) {
 		was = x
@@ -73,13 +73,14 @@ func (s *Service) finish(ctx context.Context, id string, why Reason, by string) 
 			return x, nil, ErrOver
 		}
 		if x.EndAsked != "" {
-			why, by = x.EndAsked, x.EndedBy
+			why, by, trouble = x.EndAsked, x.EndedBy, ""
 		}
 		did := s.clock()
 		if why == Closed {
 			did = s.visitor(x)
 		}
 		x, e := s.ended(did, x, why, by)
+		e.Reason = trouble
 		return x, []audit.Event{e}, nil
 	})
 	if errors.Is(err, ErrOver) {

@@ -55,6 +55,7 @@ type Live struct {
 	ready    bool     // Start has returned it
 	why      Reason
 	by       string
+	trouble  string // what went wrong, where why is Failed
 	open     map[*channel]struct{}
 	forwards map[*forward]struct{}
 }
@@ -295,7 +296,7 @@ func (s *Service) claim(ctx context.Context, x Session) (Session, error) {
 	}
 	grant, err := s.mayStart(ctx, x)
 	if fault.Is(err, fault.Denied) {
-		if _, err := s.finish(ctx, x.ID, Revoked, ""); err != nil && !errors.Is(err, ErrOver) {
+		if _, err := s.finish(ctx, x.ID, Revoked, "", ""); err != nil && !errors.Is(err, ErrOver) {
 			return x, err
 		}
 		return x, ErrLinkDenied
@@ -396,6 +397,9 @@ func (l *Live) unbegun(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		l.Close(Closed, "") // the person went away
 	default:
+		l.mu.Lock()
+		l.trouble = fault.Text(err) // or nobody but the person could tell a wrong password from a machine that is down
+		l.mu.Unlock()
 		l.Close(Failed, "")
 	}
 	l.mu.Lock()
@@ -448,11 +452,11 @@ func (l *Live) finish() {
 // end ends the session in the store. While the store is away this node remembers what it could not write.
 func (l *Live) end() Session {
 	l.mu.Lock()
-	x, why, by := l.x, l.why, l.by
+	x, why, by, trouble := l.x, l.why, l.by, l.trouble
 	l.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), l.s.patience())
 	defer cancel()
-	ended, err := l.s.finish(ctx, x.ID, why, by)
+	ended, err := l.s.finish(ctx, x.ID, why, by, trouble)
 	switch {
 	case err == nil:
 		return ended

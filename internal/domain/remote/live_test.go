@@ -20,6 +20,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/remote"
+	"github.com/gatehouse-project/gatehouse/internal/fault"
 )
 
 var everything = access.Terms{Features: access.Features}
@@ -107,6 +108,9 @@ func TestStart(t *testing.T) {
 				_, err := h.Start(t.Context(), h.waiting("x", "ana", everything), remote.Size{})
 				if !errors.Is(err, bad) || h.stored("x").End != remote.Failed {
 					t.Errorf("%v, ended %q", err, h.stored("x").End)
+				}
+				if told := h.m.events[len(h.m.events)-1]; told.Action != "session.ended" || told.Reason != fault.Text(bad) { // who looks after the device reads why
+					t.Errorf("%s because %q", told.Action, told.Reason)
 				}
 				if seen := len(h.strange); (seen == 1) != errors.Is(bad, remote.ErrHostKey) {
 					t.Errorf("%d host keys wait for a decision", seen)

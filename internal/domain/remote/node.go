@@ -227,7 +227,7 @@ func (s *Service) payDebts(ctx context.Context) {
 	s.node.debts = nil
 	s.node.mu.Unlock()
 	for _, d := range debts {
-		if _, err := s.finish(ctx, d.session, d.why, d.by); err != nil && !errors.Is(err, ErrOver) && !errors.Is(err, ErrUnknown) {
+		if _, err := s.finish(ctx, d.session, d.why, d.by, ""); err != nil && !errors.Is(err, ErrOver) && !errors.Is(err, ErrUnknown) {
 			s.failed("end session "+d.session, err)
 			s.node.owe(d)
 		}
@@ -322,7 +322,7 @@ func (s *Service) endDoomed(ctx context.Context, _ []*Live) error {
 	for _, x := range doomed {
 		if l := s.node.carried(x.ID); l != nil {
 			l.Close(x.EndAsked, x.EndedBy)
-		} else if _, err := s.finish(ctx, x.ID, x.EndAsked, x.EndedBy); err != nil && !errors.Is(err, ErrOver) {
+		} else if _, err := s.finish(ctx, x.ID, x.EndAsked, x.EndedBy, ""); err != nil && !errors.Is(err, ErrOver) {
 			return err // it ended here, and that could not be written
 		}
 	}

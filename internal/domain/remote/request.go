@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -51,6 +52,18 @@ func (s *Service) standsFor(ctx context.Context, by access.Caller) ([]access.Sub
 		all = append(all, access.Subject{Kind: access.Group, ID: g})
 	}
 	return all, nil
+}
+
+// Note is what whoever denied the session's request had to say to its person; "" for nothing.
+func (s *Service) Note(ctx context.Context, x Session) (string, error) {
+	if x.End != Refused {
+		return "", nil
+	}
+	r, err := s.Store.RequestOf(ctx, x.ID)
+	if errors.Is(err, ErrNoRequest) {
+		err = nil
+	}
+	return r.Note, err
 }
 
 // Request returns a request that the caller may see: one of their own, or one that Requests lists. It reports ErrNoRequest.
