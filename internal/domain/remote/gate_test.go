@@ -155,6 +155,23 @@ func TestLaunch_picks_what_is_free(t *testing.T) {
 	}
 }
 
+// People open a second terminal on a machine, which takes a credential that is in use.
+func TestBegin_goes_to_the_same_machine_twice(t *testing.T) {
+	t.Parallel()
+	g := newGate(t)
+	w := wish
+	w.Credential, w.Pick = "", true
+	for range 3 {
+		if x, err := g.Begin(t.Context(), g.as("ana"), w); err != nil || x.Username != "svc" || x.State != remote.Waiting {
+			t.Errorf("%+v %v", x, err)
+		}
+	}
+	g.creds[0].Disabled = true
+	if _, err := g.Begin(t.Context(), g.as("ana"), w); !errors.Is(err, remote.ErrNoneFree) {
+		t.Errorf("%v", err)
+	}
+}
+
 func visit(made remote.Launched, from string) remote.Visit {
 	return remote.Visit{Link: made.Link, Address: netip.MustParseAddr(from), Door: "remote", Request: "r1"}
 }

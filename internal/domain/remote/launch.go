@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -69,7 +70,8 @@ func (s *Service) Launch(ctx context.Context, by access.Caller, want Want) (Laun
 // linkLife is how long a link is good where nobody set it, and the longest that a setting may make it.
 const linkLife = 30e9
 
-// Begin makes a session of by, a user who came with an SSH client: it waits for what is Due, or to be started. The faults are those of Launch.
+// Begin makes a session of by, a user who came with an SSH client: it waits for what is Due, or to be started. Where the credential is ours to choose it
+// is a free one, or else one that is in use already. The faults are those of Launch.
 func (s *Service) Begin(ctx context.Context, by access.Caller, want Want) (Session, error) {
 	if by.Kind != access.User {
 		return Session{}, ErrNoUser
@@ -84,7 +86,12 @@ func (s *Service) Begin(ctx context.Context, by access.Caller, want Want) (Sessi
 		ID: s.NewID(), State: Waiting, Way: Native, Origin: access.Subject{Kind: by.Kind, ID: by.ID}, Session: by.Session, Address: by.Address.Unmap(),
 		Screen: want.Screen, Created: now, Redeemed: now, Expires: now.Add(s.wait()),
 	}
-	return s.insert(ctx, by, want, base, fit, Digests{}, sessionWaiting)
+	x, err := s.insert(ctx, by, want, base, fit, Digests{}, sessionWaiting)
+	if errors.Is(err, ErrNoneFree) { // people open a second terminal on a machine, and editors several connections
+		want.Credential = fit[0].credential.Username
+		return s.insert(ctx, by, want, base, fit, Digests{}, sessionWaiting)
+	}
+	return x, err
 }
 
 // insert adds the session, with the first credential that is free where there is a choice.
