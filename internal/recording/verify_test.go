@@ -275,8 +275,12 @@ func TestReadManifest_takes_one_form(t *testing.T) {
 	}
 	id := audit.KeyIDOf(h.Signer.Public())
 	for _, change := range [][2]string{
-		{`{"manifest"`, `{"Manifest"`}, {`,"key_id"`, `, "key_id"`}, {`,"key_id"`, `,"key_id":"x","key_id"`}, {id, "x" + id[1:]},
-		{`"public_key":"` + hex.EncodeToString(h.Signer.Public()), `"public_key":"` + strings.ToUpper(hex.EncodeToString(h.Signer.Public()))}, {"}\n", "}"},
+		{`{"manifest"`, `{"Manifest"`},
+		{`,"key_id"`, `, "key_id"`},
+		{`,"key_id"`, `,"key_id":"x","key_id"`},
+		{id, "x" + id[1:]},
+		{`"public_key":"` + hex.EncodeToString(h.Signer.Public()), `"public_key":"` + strings.ToUpper(hex.EncodeToString(h.Signer.Public()))},
+		{"}\n", "}"},
 	} {
 		other := strings.Replace(string(text), change[0], change[1], 1)
 		if other == string(text) {
