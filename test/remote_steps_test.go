@@ -129,8 +129,12 @@ func TestSteps_abandoned(t *testing.T) {
 	wantTitle(t, b, "The session has ended")
 	wantOnPage(t, b, "What it waited for did not happen in time.")
 	pictures(b, "steps-abandoned")
+}
 
-	e.Must(t, "grant", "add", "--user", "dana", "--device", "web-01", "--approval", "--within", "2s")
+func TestSteps_unanswered(t *testing.T) {
+	t.Parallel()
+	e := build(t, gate.Options{Settings: map[string]string{"senhasegura.sweep_every": "200ms"}}, "--approval", "--within", "2s")
+	b := browser.Start(t)
 	openLink(t, b, e)
 	b.Do(`await page.locator('h1', { hasText: 'The session has ended' }).waitFor()`, nil)
 	wantOnPage(t, b, "The request was denied, or nobody answered it in time.")
