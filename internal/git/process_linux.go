@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,23 +42,49 @@ func widen(pipe *os.File) {
 	_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeSize) })
 }
 
+// A child is looked at so often, and so long after the last time, while it is still a copy of its parent.
+const (
+	quarantineLooks = 20
+	quarantinePause = 5 * time.Millisecond
+)
+
 // quarantine finds where the git of a push keeps objects that are not taken yet: it tells its children.
-// Since 2.39 a git that is ended by a signal leaves it behind.
+// Since 2.39 a git that is ended by a signal leaves it behind. A child that was just forked does not know
+// it before it runs its own program, so it is given the time to.
 func quarantine(pid int) string {
+	for look := 0; ; look++ {
+		path, forked := quarantineOf(pid)
+		if !forked || look == quarantineLooks {
+			return path
+		}
+		time.Sleep(quarantinePause)
+	}
+}
+
+// quarantineOf asks the children of a process where the quarantine is. When none says, it says whether one is forked and no more.
+func quarantineOf(pid int) (path string, forked bool) {
 	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return "", false
+	}
+	parent := told(strconv.Itoa(pid), "cmdline")
+	for child := range strings.FieldsSeq(string(children)) {
+		environment := told(child, "environ")
+		for variable := range strings.SplitSeq(environment, "\x00") {
+			if path, ok := strings.CutPrefix(variable, "GIT_QUARANTINE_PATH="); ok {
+				return path, false
+			}
+		}
+		forked = forked || environment == "" || told(child, "cmdline") == parent
+	}
+	return "", forked
+}
+
+// told is what the system says of a process; nothing when it has ended, or is about to run another program.
+func told(pid, what string) string {
+	text, err := os.ReadFile("/proc/" + pid + "/" + what)
 	if err != nil {
 		return ""
 	}
-	for child := range strings.FieldsSeq(string(children)) {
-		environment, err := os.ReadFile("/proc/" + child + "/environ")
-		if err != nil {
-			continue
-		}
-		for variable := range strings.SplitSeq(string(environment), "\x00") {
-			if path, ok := strings.CutPrefix(variable, "GIT_QUARANTINE_PATH="); ok {
-				return path
-			}
-		}
-	}
-	return ""
+	return string(text)
 }
