@@ -23,7 +23,7 @@ type Credentials struct {
 var _ vault.Store = Credentials{}
 
 const (
-	credentialColumns = `c.id, c.number, c.identifier, c.username, c.kind, c.type, c.domain, c.additional, c.tags, c.parent, c.protocols, c.extra, c.secret IS NOT NULL,
+	credentialColumns = `c.id, c.number, c.identifier, c.username, c.kind, c.type, c.domain, c.additional, c.tags, c.parent, c.protocols, c.remote_app, c.extra, c.secret IS NOT NULL,
 		c.never_shown, c.exclusive, c.needs_rotation, c.disabled, c.created, c.updated, c.last_used, ` + targetColumns
 	credentialTables  = `credentials c JOIN devices d ON d.id = c.device`
 	selectCredentials = `SELECT ` + credentialColumns + ` FROM ` + credentialTables + ` WHERE `
@@ -33,7 +33,7 @@ func scanCredential(scan Scan) (vault.Credential, error) {
 	var c vault.Credential
 	var parent sql.NullInt64
 	err := scan(append([]any{
-		&c.ID, &c.Number, &c.Identifier, &c.Username, &c.Kind, &c.Type, &c.Domain, &c.Additional, ScanJSON(&c.Tags), &parent, ScanJSON(&c.Protocols), ScanJSON(&c.Extra), &c.HasSecret,
+		&c.ID, &c.Number, &c.Identifier, &c.Username, &c.Kind, &c.Type, &c.Domain, &c.Additional, ScanJSON(&c.Tags), &parent, ScanJSON(&c.Protocols), &c.RemoteApp, ScanJSON(&c.Extra), &c.HasSecret,
 		&c.NeverShown, &c.Exclusive, &c.NeedsRotation, &c.Disabled, ScanTime(&c.Created), ScanTime(&c.Updated), ScanTime(&c.LastUsed),
 	}, targetFields(&c.Device)...)...)
 	c.Parent = parent.Int64
@@ -111,9 +111,9 @@ func (s Credentials) Insert(ctx context.Context, c vault.Credential, plain secre
 		if c.Number, err = nextNumber(ctx, tx, "credential"); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO credentials (id, number, identifier, device, username, kind, type, domain, additional, tags, parent, protocols, extra, secret,
-			never_shown, exclusive, needs_rotation, disabled, created, updated, last_used) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, NULL)`,
-			c.ID, c.Number, c.Identifier, c.Device.ID, c.Username, string(c.Kind), c.Type, c.Domain, c.Additional, JSON(c.Tags), nullParent(c.Parent), nullProtocols(c.Protocols), JSON(c.Extra), sealed,
+		_, err = tx.ExecContext(ctx, `INSERT INTO credentials (id, number, identifier, device, username, kind, type, domain, additional, tags, parent, protocols, remote_app, extra, secret,
+			never_shown, exclusive, needs_rotation, disabled, created, updated, last_used) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, NULL)`,
+			c.ID, c.Number, c.Identifier, c.Device.ID, c.Username, string(c.Kind), c.Type, c.Domain, c.Additional, JSON(c.Tags), nullParent(c.Parent), nullProtocols(c.Protocols), c.RemoteApp, JSON(c.Extra), sealed,
 			c.NeverShown, c.Exclusive, c.NeedsRotation, c.Disabled, Micros(c.Created), Micros(c.Updated))
 		if err != nil {
 			return err
@@ -201,9 +201,9 @@ func (s Credentials) changeSecret(ctx context.Context, tx Tx, id string, fresh s
 }
 
 func (s Credentials) change(ctx context.Context, tx Tx, was, is vault.Credential, e audit.Event) error {
-	_, err := tx.ExecContext(ctx, `UPDATE credentials SET identifier = $2, username = $3, kind = $4, type = $5, domain = $6, additional = $7, tags = $8, parent = $9, protocols = $10, extra = $11,
-		never_shown = $12, exclusive = $13, needs_rotation = $14, disabled = $15, updated = $16 WHERE id = $1`,
-		is.ID, is.Identifier, is.Username, string(is.Kind), is.Type, is.Domain, is.Additional, JSON(is.Tags), nullParent(is.Parent), nullProtocols(is.Protocols), JSON(is.Extra),
+	_, err := tx.ExecContext(ctx, `UPDATE credentials SET identifier = $2, username = $3, kind = $4, type = $5, domain = $6, additional = $7, tags = $8, parent = $9, protocols = $10, remote_app = $11, extra = $12,
+		never_shown = $13, exclusive = $14, needs_rotation = $15, disabled = $16, updated = $17 WHERE id = $1`,
+		is.ID, is.Identifier, is.Username, string(is.Kind), is.Type, is.Domain, is.Additional, JSON(is.Tags), nullParent(is.Parent), nullProtocols(is.Protocols), is.RemoteApp, JSON(is.Extra),
 		is.NeverShown, is.Exclusive, is.NeedsRotation, is.Disabled, Micros(is.Updated))
 	if err != nil {
 		return err

@@ -119,7 +119,8 @@ func (f *fields) credential() vault.New {
 		in.Parent = &parent
 	}
 	in.Type, in.OfDevice.Type = f.types()
-	in.Protocols, in.Extra = f.settings()
+	in.Extra = f.settings()
+	in.Protocols, in.RemoteApp = f.session()
 	return in
 }
 
@@ -141,37 +142,42 @@ func (f *fields) types() (credential, device *string) {
 	return kind, nil
 }
 
-// settings reads by which protocols a credential may be used, and keeps all settings as they came.
-func (f *fields) settings() (*[]device.Protocol, map[string]any) {
+// settings keeps all settings as they came.
+func (f *fields) settings() map[string]any {
 	extra := map[string]any{}
 	for _, name := range []string{"session_settings", "additional_settings", "execution_settings", "jit_settings"} {
 		if object := f.object(name); object != nil {
 			extra[name] = decoded(object)
 		}
 	}
-	session := f.object("session_settings")
-	if session == nil {
-		return nil, extra
+	return extra
+}
+
+// session reads by which protocols a credential may be used, and whether it opens a remote application alone.
+func (f *fields) session() (protocols *[]device.Protocol, remoteApp *bool) {
+	settings := f.object("session_settings")
+	if settings == nil {
+		return nil, nil
 	}
-	const restricted = "restrict_access_to_remote_application" // which sessions ask for by this name
-	protocols := []device.Protocol{}
-	for name, raw := range session {
-		if name == restricted {
-			extra[restricted], _ = truth(raw)
+	protocols = &[]device.Protocol{}
+	for name, raw := range settings {
+		on, ok := truth(raw)
+		if name == "restrict_access_to_remote_application" {
+			remoteApp = &on
+			continue
 		}
 		p := device.Protocol(strings.ToLower(name))
 		if p.DefaultPort() == 0 {
 			continue
 		}
-		on, ok := truth(raw)
 		if !ok {
 			f.refuse(said(http.StatusBadRequest, "Invalid session_settings"))
 		}
 		if on {
-			protocols = append(protocols, p)
+			*protocols = append(*protocols, p)
 		}
 	}
-	return &protocols, extra
+	return protocols, remoteApp
 }
 
 // decoded is an object as JSON has it, so that two of the same content are the same.

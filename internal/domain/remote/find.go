@@ -289,7 +289,7 @@ func (s *Service) settle(ctx context.Context, by access.Caller, want Want, f fou
 	if len(f.grant.Terms.Ports) == 0 && !ownPort(f.target, want.Protocol, f.port) {
 		return f, ErrPort
 	}
-	if restricted, _ := f.credential.Extra["restrict_access_to_remote_application"].(bool); want.RemoteApp != 0 || restricted {
+	if want.RemoteApp != 0 || f.credential.RemoteApp {
 		return f, ErrRemoteApp // there are none to choose from
 	}
 	return f, nil

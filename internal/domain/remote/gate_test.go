@@ -85,6 +85,7 @@ func TestLaunch_checks_in_order(t *testing.T) {
 			w.RemoteApp, g.Settings.PerUser = 3, 1
 			return g.everything()
 		}},
+		{"a credential for remote apps", remote.ErrRemoteApp, func(g *gate, _ *remote.Want) access.Caller { g.creds[0].RemoteApp = true; return g.everything() }},
 		{"no session of one's own", remote.ErrNotSignedIn, func(g *gate, w *remote.Want) access.Caller { by := g.as("ana"); by.Session = ""; return by }},
 		{"a link for somebody else", remote.ErrNoUser, func(g *gate, w *remote.Want) access.Caller { return g.as("eve") }},
 	} {

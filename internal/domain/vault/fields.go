@@ -73,6 +73,9 @@ func (n New) on(c Credential) (Credential, error) {
 		protocols = slices.Compact(protocols)
 		c.Protocols = &protocols
 	}
+	if n.RemoteApp != nil {
+		c.RemoteApp = *n.RemoteApp
+	}
 	if n.Exclusive != nil {
 		c.Exclusive = *n.Exclusive
 	}
@@ -204,6 +207,7 @@ func (c Credential) differs(from Credential) []string {
 		{"tags", slices.Equal(c.Tags, from.Tags)},
 		{"parent", c.Parent == from.Parent},
 		{"protocols", reflect.DeepEqual(c.Protocols, from.Protocols)},
+		{"remote_app", c.RemoteApp == from.RemoteApp},
 		{"extra", same(c.Extra, from.Extra)},
 		{"never_shown", c.NeverShown == from.NeverShown},
 		{"exclusive", c.Exclusive == from.Exclusive},

@@ -48,6 +48,7 @@ type New struct {
 	Tags       *[]string
 	Parent     *int64
 	Protocols  *[]device.Protocol
+	RemoteApp  *bool
 	Extra      map[string]any // by its keys, each as a whole
 
 	NeverShown *bool // a new private key is never shown unless this says otherwise

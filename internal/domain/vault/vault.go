@@ -39,6 +39,7 @@ type Credential struct {
 	Tags       []string
 	Parent     int64              // number of the credential whose password it is said to share; 0 is none. Kept for who asks: nothing here follows it
 	Protocols  *[]device.Protocol // by which it may be used; nil: nobody said, so all
+	RemoteApp  bool               // it opens a single application of its device and no whole session
 	Extra      map[string]any     // what wires store and read back: nothing here acts on it
 
 	HasSecret     bool

@@ -64,6 +64,7 @@ CREATE TABLE credentials (
   tags            TEXT NOT NULL,
   parent          BIGINT,
   protocols       TEXT,
+  remote_app      BOOLEAN NOT NULL,
   extra           TEXT NOT NULL,
   secret          BYTEA,
   never_shown     BOOLEAN NOT NULL,

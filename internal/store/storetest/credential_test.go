@@ -46,7 +46,7 @@ func TestCredentials(t *testing.T) {
 		authorization := access.Subject{Kind: access.Authorization, ID: newID()}
 		c := credentialOf(d, "svc web")
 		c.Type, c.Domain, c.Additional, c.Tags, c.Parent = vault.DomainUser, "corp", "two\nlines", []string{"a", "ü"}, 7
-		c.Protocols, c.Extra, c.NeverShown, c.Exclusive, c.HasSecret = &[]device.Protocol{device.SSH}, map[string]any{"macros": []any{"x"}, "n": 1.5}, true, true, true
+		c.Protocols, c.RemoteApp, c.Extra, c.NeverShown, c.Exclusive, c.HasSecret = &[]device.Protocol{device.SSH}, true, map[string]any{"macros": []any{"x"}, "n": 1.5}, true, true, true
 		listed := access.Binding{ID: newID(), Subject: authorization, Role: access.CredentialListed, Resource: c.Resource(), Created: start}
 		c, err := s.Insert(ctx, c, secret.New("pass wörd"), []access.Binding{listed}, event())
 		must(t, err)
@@ -179,7 +179,7 @@ func TestCredentials_Change(t *testing.T) {
 
 		c, _, err = to(root.ID, "", func(c *vault.Credential) {
 			c.Username, c.Identifier, c.Additional, c.Tags, c.Parent = "toor", "toor.1", "a", []string{"t"}, 3
-			c.Protocols, c.Extra, c.NeverShown, c.Exclusive, c.Updated = &[]device.Protocol{}, map[string]any{"a": "b"}, true, true, start.Add(time.Hour)
+			c.Protocols, c.RemoteApp, c.Extra, c.NeverShown, c.Exclusive, c.Updated = &[]device.Protocol{}, true, map[string]any{"a": "b"}, true, true, start.Add(time.Hour)
 		})
 		must(t, err)
 		got, err := s.ByIdentifier(ctx, "toor.1")
