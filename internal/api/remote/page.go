@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"bytes"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -65,14 +64,8 @@ type notice struct {
 
 // show answers with a page. The frames that may hold it were named before, by framedBy.
 func show(w http.ResponseWriter, status int, name string, content any) error {
-	var out bytes.Buffer
-	if err := pages.ExecuteTemplate(&out, name, content); err != nil {
-		return err
-	}
-	guarded(w.Header()).Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = w.Write(out.Bytes()) // the browser has gone: nobody is left to tell
-	return nil
+	guarded(w.Header())
+	return api.WritePage(w, status, pages, name, content)
 }
 
 // guarded keeps pages out of caches, and of frames but for those that were allowed. No address of ours reaches another site.

@@ -1,7 +1,6 @@
 package signin
 
 import (
-	"bytes"
 	_ "embed"
 	"errors"
 	"html/template"
@@ -30,14 +29,8 @@ type page struct {
 
 // show answers with a page.
 func show(w http.ResponseWriter, status int, name string, content any) error {
-	var out bytes.Buffer
-	if err := pages.ExecuteTemplate(&out, name, content); err != nil {
-		return err
-	}
-	guarded(w.Header()).Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = w.Write(out.Bytes()) // the browser has gone: nobody is left to tell
-	return nil
+	guarded(w.Header())
+	return api.WritePage(w, status, pages, name, content)
 }
 
 // guarded keeps pages out of caches, frames and other origins. Referrers stay on this origin: with none at all browsers would hide
