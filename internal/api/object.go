@@ -314,6 +314,13 @@ func (a *Array) String(i int, rules ...Rule) string {
 	return value
 }
 
+// Int64 reads element i as a whole number.
+func (a *Array) Int64(i int, rules ...Rule) int64 {
+	value, found := convert(a.at(i), a.elements[i], gather(rules, a.secret), readInt64)
+	a.slots[i].own = append(a.slots[i].own, found...)
+	return value
+}
+
 // Fault adds a fault at element i, unless that element is at fault already.
 func (a *Array) Fault(i int, message string, value any) {
 	if len(a.slots[i].own) == 0 {

@@ -173,7 +173,7 @@ func fillMember(o *api.Object, name string, v reflect.Value, rules []api.Rule) b
 		}
 		list := o.Array(name, rules...)
 		for i := range list.Len() {
-			v.Set(reflect.Append(v, reflect.ValueOf(list.String(i))))
+			v.Set(reflect.Append(v, element(list, i, v.Type().Elem())))
 		}
 		return list.Set && !list.Null
 	default:
@@ -181,6 +181,14 @@ func fillMember(o *api.Object, name string, v reflect.Value, rules []api.Rule) b
 		v.SetString(got.Value)
 		return got.Set && !got.Null
 	}
+}
+
+// element reads one element of a list of numbers or texts.
+func element(list *api.Array, i int, kind reflect.Type) reflect.Value {
+	if kind.Kind() == reflect.Int64 {
+		return reflect.ValueOf(list.Int64(i))
+	}
+	return reflect.ValueOf(list.String(i))
 }
 
 // fillMap reads an open object of texts.

@@ -37,7 +37,7 @@ type wireSubject struct {
 // wireTerms are the conditions of a grant.
 type wireTerms struct {
 	Protocols []string `json:"protocols,omitempty" maxItems:"16" doc:"By these alone; none is all."`
-	Ports     []string `json:"ports,omitempty" maxItems:"100" example:"[\"22\"]" doc:"At these alone; none is those of the device."`
+	Ports     []int64  `json:"ports,omitempty" maxItems:"100" example:"[22]" doc:"At these alone; none is those of the device."`
 	Targets   []string `json:"target_ids,omitempty" maxItems:"1000" doc:"Of a domain's credential: devices that it opens; none is all of the domain."`
 
 	NotBefore string   `json:"not_before,omitempty" format:"date-time" maxLength:"64"`
@@ -71,7 +71,7 @@ func termsOf(t access.Terms) wireTerms {
 		Approval: t.Approval, ApprovalFor: int64(t.ApprovalFor / time.Second),
 	}
 	for _, p := range t.Ports {
-		out.Ports = append(out.Ports, strconv.Itoa(p))
+		out.Ports = append(out.Ports, int64(p))
 	}
 	for _, h := range t.Hours {
 		out.Hours = append(out.Hours, h.String())
@@ -109,12 +109,8 @@ func (t wireTerms) terms() (access.Terms, error) {
 	if out.NotAfter, err = readInstant("not_after", t.NotAfter); err != nil {
 		return out, err
 	}
-	for _, text := range t.Ports {
-		port, err := strconv.Atoi(text)
-		if err != nil {
-			return out, fault.Fields("a port is a number from 1 to 65535", fault.Field{Path: "ports", Message: "1 to 65535"})
-		}
-		out.Ports = append(out.Ports, port)
+	for _, p := range t.Ports {
+		out.Ports = append(out.Ports, int(p)) // the domain says which there are
 	}
 	for _, text := range t.Hours {
 		h, err := access.ParseHours(text)
