@@ -163,7 +163,7 @@ func TestAttack_W14_disk_full(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	e := build(t, gate.Options{Data: data, Settings: map[string]string{"recording.segment_bytes": "64MiB"}})
+	e := build(t, gate.Options{Data: data, Settings: map[string]string{"recording.segment_bytes": "64MiB", "recording.min_free": "0"}})
 	e.device(t, "web-02", e.line.port, "--unrecorded")
 	e.Must(t, "grant", "add", "--user", "dana", "--device", "web-02")
 

@@ -22,7 +22,9 @@ func (h *House) buildRecordings() {
 	c, kept := h.Config.Recording, store.Recordings{DB: h.DB}
 	h.Recordings = &recording.Archive{
 		Spool: filepath.Join(h.Config.Data, "spool"), Store: kept, Now: h.Now, OnError: h.failed,
-		Settings: recording.Settings{Keystrokes: c.Keystrokes, SegmentBytes: c.SegmentBytes, SegmentTime: c.SegmentTime, Sync: c.Sync, Patience: c.UploadPatience},
+		Settings: recording.Settings{
+			Keystrokes: c.Keystrokes, SegmentBytes: c.SegmentBytes, SegmentTime: c.SegmentTime, Sync: c.Sync, Patience: c.UploadPatience, MaxBytes: c.MaxBytes, MinFree: c.MinFree,
+		},
 	}
 	h.Library = &remote.Library{
 		Store: kept, Archive: h.Recordings, Access: h.Access, Audit: h.Audit, Now: h.Now, Retention: c.Retention, Every: c.SweepEvery, OnError: h.failed,
@@ -57,11 +59,13 @@ func (s *Server) listenRecordings(ctx context.Context) error {
 	synced := prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "gatehouse_recordings_sync_seconds", Help: "How long one round of syncing the spool took.", Buckets: []float64{.001, .005, .02, .1, .5, 1, 2, 5},
 	})
-	s.metrics.registry.MustRegister(failed, uploaded, synced)
+	free := prometheus.NewGauge(prometheus.GaugeOpts{Name: "gatehouse_recordings_free_bytes", Help: "What is free on the fullest disk of spool and recordings."})
+	s.metrics.registry.MustRegister(failed, uploaded, synced, free)
 	s.Recordings.Observe = recording.Hooks{
 		Failed:   func(string) { failed.Inc() },
 		Uploaded: func(bytes int64, _ time.Duration) { uploaded.Add(float64(bytes)) },
 		Synced:   func(_ int, took time.Duration) { synced.Observe(took.Seconds()) },
+		Free:     func(bytes int64) { free.Set(float64(bytes)) },
 	}
 	return nil
 }

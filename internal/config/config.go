@@ -218,6 +218,8 @@ type Recording struct {
 	SegmentTime    time.Duration
 	Sync           time.Duration // between two syncs of the spool to disk
 	UploadPatience time.Duration // how long a closed segment may wait for the bucket
+	MaxBytes       int64         // of one recording; 0: as many as come
+	MinFree        int64         // bytes that stay free on the disks of recordings; 0: none
 	SweepEvery     time.Duration
 }
 

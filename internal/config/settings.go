@@ -96,6 +96,8 @@ func table() []Setting {
 		{"recording.segment_time", "", "duration", "60s", "Age at which a segment of a recording is closed.", wait(func(c *Config) *time.Duration { return &c.Recording.SegmentTime })},
 		{"recording.sync", "", "duration", "1s", "How often recordings under way are synced to the local disk.", wait(func(c *Config) *time.Duration { return &c.Recording.Sync })},
 		{"recording.upload_patience", "", "duration", "30s", "How long a closed segment may wait for the place where recordings are kept. After that the session counts as unrecorded and ends, unless its device may go on.", wait(func(c *Config) *time.Duration { return &c.Recording.UploadPatience })},
+		{"recording.max_bytes", "", "size or 0", "4GiB", "Size of one recording at which its session ends, whatever its device is set to. Files and forwards are hashed and do not count. 0 is no such size.", size(func(c *Config) *int64 { return &c.Recording.MaxBytes }, 0)},
+		{"recording.min_free", "", "size or 0", "500MiB", "What stays free on the disks of spool and recordings. Below it no session begins that is recorded, and those under way count as unrecorded. 0 is nothing.", size(func(c *Config) *int64 { return &c.Recording.MinFree }, 0)},
 		{"recording.sweep_every", "", "duration", "10m", "How often recordings that are past their retention are looked for.", wait(func(c *Config) *time.Duration { return &c.Recording.SweepEvery })},
 
 		{"senhasegura.tenant", "", "text", "gatehouse", "What the installation calls itself in answers of the senhasegura API; callers that name a tenant must name this one.", text(func(c *Config) *string { return &c.Remote.Tenant })},

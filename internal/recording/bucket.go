@@ -35,7 +35,7 @@ func (a *Archive) Open(ctx context.Context, where, dir string) error {
 	if err != nil {
 		return fmt.Errorf("open recordings: %w", err)
 	}
-	if dir != "" {
+	if a.local = dir; dir != "" {
 		a.Flush = func(object string) error { return flushFile(filepath.Join(dir, filepath.FromSlash(object))) }
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/remote"
@@ -29,16 +30,18 @@ type recorder struct {
 
 	events *track
 	failed chan struct{}
+	bytes  atomic.Int64 // written to the spool
 
 	mu       sync.Mutex
 	tracks   []*track // terminals, in order
 	coverage coverage
 	err      error
 	over     bool
-	pending  []*segment // closed, and not all the way in the bucket
-	serving  bool       // somebody is at the pending ones
-	queued   bool       // it is in the archive's queue
-	left     bool       // its end could not be delivered: Recover has it once nobody serves it
+	pending  []*segment    // closed, and not all the way in the bucket
+	moved    chan struct{} // closed, and another, when one of them is
+	serving  bool          // somebody is at the pending ones
+	queued   bool          // it is in the archive's queue
+	left     bool          // its end could not be delivered: Recover has it once nobody serves it
 }
 
 var (
@@ -47,7 +50,7 @@ var (
 )
 
 func newRecorder(a *Archive, s remote.Session) *recorder {
-	r := &recorder{a: a, about: subjectOf(s, a.Now()), dir: filepath.Join(a.Spool, s.ID), failed: make(chan struct{})}
+	r := &recorder{a: a, about: subjectOf(s, a.Now()), dir: filepath.Join(a.Spool, s.ID), failed: make(chan struct{}), moved: make(chan struct{})}
 	r.events = &track{r: r, name: eventsTrack, kind: eventsTrack, format: eventsFormat, start: a.Now()}
 	return r
 }
@@ -272,7 +275,9 @@ func (r *recorder) finish(s remote.Session) Manifest {
 		}
 		m.Tracks = append(m.Tracks, t.entry())
 	}
-	if err := r.Err(); err != nil {
+	if err := r.Err(); errors.Is(err, remote.ErrFull) {
+		m.Cut = err.Error()
+	} else if err != nil {
 		m.Cut = "recording failed"
 	}
 	r.mu.Lock()

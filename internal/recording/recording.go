@@ -38,6 +38,8 @@ type Settings struct {
 	SegmentTime  time.Duration // a segment of that age is closed; 60 s
 	Sync         time.Duration // how often the spool is synced to disk; 1 s
 	Patience     time.Duration // how long a closed segment may wait for the bucket; 30 s
+	MaxBytes     int64         // a recording of that size has its session end; 0: none does
+	MinFree      int64         // bytes that stay free on the disks of spool and bucket; 0: none
 }
 
 // Store is what recordings are told to the database by: a part of remote.RecordingStore.
@@ -55,6 +57,7 @@ type Hooks struct {
 	Uploaded func(bytes int64, took time.Duration) // a segment reached the bucket
 	Failed   func(why string)                      // a recording cannot go on: spool, upload
 	Synced   func(files int, took time.Duration)   // one round of syncing
+	Free     func(bytes int64)                     // on the fullest disk, each time that it is looked at
 }
 
 // Archive records sessions and holds what was recorded. Set its fields, then Open; Run syncs, uploads and takes up what was left.
@@ -69,6 +72,9 @@ type Archive struct {
 
 	Bucket *blob.Bucket              // set by Open, or by tests
 	Flush  func(object string) error // brings an object of a local bucket to the disk; nil where the bucket does by itself
+
+	local string                          // the directory that is the bucket; empty where it is elsewhere
+	free  func(dir string) (int64, error) // bytes that are free on the disk of a directory; nil: as the system says
 
 	mu    sync.Mutex
 	live  map[string]*recorder // by session
@@ -97,6 +103,9 @@ func (a *Archive) Begin(ctx context.Context, s remote.Session) (remote.Recorder,
 	}
 	if !lawfulID.MatchString(s.ID) {
 		return nil, fmt.Errorf("begin recording: %q is no id of a session", s.ID)
+	}
+	if err := a.space(); err != nil {
+		return nil, fmt.Errorf("begin recording: %w", err)
 	}
 	r := newRecorder(a, s)
 	if err := a.enter(r); err != nil {

@@ -5,10 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -222,6 +224,88 @@ func TestRecording_fails_where_the_bucket_is_lost(t *testing.T) {
 	if got := next.output(t, s, "terminal"); got != strings.Repeat("x", 5000) {
 		t.Errorf("%d bytes are left", len(got))
 	}
+}
+
+func TestRecording_ends_where_it_is_as_large_as_it_may_be(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, func(a *Archive) { a.Settings.SegmentBytes, a.Settings.MaxBytes = 2048, 8192 })
+	h.run(t)
+	s := newSession()
+	r, terminal := begin(t, h, s)
+	var err error
+	kept := 0
+	for ; err == nil && kept < 100; kept++ {
+		err = terminal.Output(bytes.Repeat([]byte("x"), 1000))
+	}
+	kept--
+	is(t, err, remote.ErrFull)
+	is(t, r.Err(), remote.ErrFull)
+	if kept < 6 || kept > 8 {
+		t.Errorf("%d KB were kept", kept)
+	}
+	must(t, r.End(t.Context(), s))
+	if report := h.whole(t, s); report.Cut != remote.ErrFull.Error() {
+		t.Errorf("%+v", report)
+	}
+	if got := h.output(t, s, "terminal"); got != strings.Repeat("x", kept*1000) {
+		t.Errorf("%d bytes are kept", len(got))
+	}
+}
+
+// A disk that is nearly full is left to the database: what is recorded ends before.
+func TestRecording_leaves_room_on_the_disk(t *testing.T) {
+	t.Parallel()
+	var free atomic.Int64
+	free.Store(501)
+	var told atomic.Int64
+	h := newHouse(t, func(a *Archive) {
+		a.Settings.MinFree, a.Observe.Free = 500, told.Store
+		a.free = func(string) (int64, error) { return free.Load(), nil }
+	})
+	h.run(t)
+	s := newSession()
+	r, terminal := begin(t, h, s)
+	must(t, terminal.Output([]byte("before")))
+	free.Store(499)
+	select {
+	case <-r.Failed():
+	case <-time.After(10 * time.Second):
+		t.Fatal("the disk went unnoticed")
+	}
+	is(t, r.Err(), errLow)
+	must(t, r.End(t.Context(), s))
+	if report := h.whole(t, s); report.Cut != "recording failed" || h.output(t, s, "terminal") != "before" {
+		t.Errorf("%+v", report)
+	}
+	if _, err := h.Begin(t.Context(), newSession()); !errors.Is(err, errLow) || told.Load() != 499 {
+		t.Errorf("began with %v, told %d", err, told.Load())
+	}
+	if _, err := freeOf(t.TempDir()); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		t.Error(err)
+	}
+}
+
+// What is printed waits for what was printed before to be stored.
+func TestRoom(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, func(a *Archive) { a.Settings.SegmentBytes, a.Settings.Patience = 1024, time.Hour })
+	r, terminal := begin(t, h, newSession()) // nobody uploads yet
+	for range maxPending {
+		r.Room(nil)
+		must(t, terminal.Output(bytes.Repeat([]byte("x"), 1024)))
+	}
+	over := make(chan struct{})
+	close(over)
+	r.Room(over) // returns, though there is none
+	waited := make(chan struct{})
+	go func() { r.Room(nil); close(waited) }()
+	select {
+	case <-waited:
+		t.Fatal("there is room")
+	default:
+	}
+	h.run(t)
+	<-waited
 }
 
 func TestRecording_segments_close_by_time(t *testing.T) {

@@ -275,6 +275,9 @@ func (t *track) write(p []byte) error {
 	if err := t.open(); err != nil {
 		return t.r.fail(fmt.Errorf("open segment: %w", err))
 	}
+	if err := t.r.grow(len(p)); err != nil {
+		return err
+	}
 	n, err := t.file.Write(p)
 	if err != nil && n > 0 && t.file.Truncate(t.size) == nil { // on a full disk: half a line would make a segment that is not whole
 		n = 0

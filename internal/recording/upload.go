@@ -125,7 +125,7 @@ func (a *Archive) recoverLoop(ctx context.Context) {
 
 // tick syncs what was written since the last, closes segments that have had their time, and looks whether the bucket keeps up.
 func (a *Archive) tick() {
-	now := a.Now()
+	now, low := a.Now(), a.space()
 	var dirty []*track
 	for _, r := range a.recorders() {
 		for _, t := range r.all() {
@@ -135,6 +135,9 @@ func (a *Archive) tick() {
 			}
 		}
 		r.patience(now)
+		if low != nil {
+			_ = r.fail(low)
+		}
 	}
 	a.syncAll(dirty)
 }
@@ -219,6 +222,8 @@ func (r *recorder) uploadAll(ctx context.Context) error {
 		}
 		r.mu.Lock()
 		r.pending[0], r.pending = nil, r.pending[1:]
+		close(r.moved)
+		r.moved = make(chan struct{})
 		r.mu.Unlock()
 	}
 }

@@ -19,6 +19,7 @@ var (
 	ErrFeature    = fault.New(fault.Denied, "the grant of this session does not give that")
 	ErrUnrecorded = fault.New(fault.Conflict, "the session cannot be recorded, so it is not carried")
 	ErrChannels   = fault.New(fault.Limited, "the session has as many channels open as are allowed")
+	ErrFull       = fault.New(fault.Conflict, "the recording is as large as recordings may be")
 	ErrDraining   = fault.New(fault.Conflict, "this node is being stopped; start the session again")
 )
 
@@ -193,7 +194,13 @@ func (l *Live) keeper() Recorder {
 // lost says what to do when something could not be recorded: nil is to go on without, as the device is set; otherwise the session ends, and nothing that
 // has not been recorded may be handed on (rule W14).
 func (l *Live) lost(cause error) error {
-	if !l.device.Unrecorded {
+	full := errors.Is(cause, ErrFull) // or whoever is recorded could print until nobody records them
+	if full {
+		l.mu.Lock()
+		l.trouble = fault.Text(cause)
+		l.mu.Unlock()
+	}
+	if full || !l.device.Unrecorded {
 		l.Close(Unrecorded, "")
 		l.s.failed("record session "+l.Session().ID, cause)
 		return ErrUnrecorded

@@ -261,6 +261,9 @@ func (c *channel) spoil(err error) error {
 func (c *channel) Read(p []byte) (int, error) { return c.read(c.to, p) }
 
 func (c *channel) read(from io.Reader, p []byte) (int, error) {
+	if r := c.l.keeper(); r != nil && !c.file {
+		r.Room(c.l.done)
+	}
 	n, err := from.Read(p)
 	if n > 0 {
 		if bad := c.fromTarget(p[:n]); bad != nil {

@@ -2,6 +2,7 @@ package remote_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -412,9 +413,12 @@ type liveTape struct {
 	notes  []remote.Note
 	room   atomic.Int64  // bytes that it has room for
 	hang   chan struct{} // where set, bytes wait for it
+	behind chan struct{} // where set, Room waits for it
 	failed chan struct{}
 	err    error
 	ended  *remote.Session
+
+	trouble error // what it fails of; nil is errDiskFull
 }
 
 type liveTrack struct {
@@ -440,7 +444,7 @@ func (t *liveTape) breaks() {
 
 func (t *liveTape) breakLocked() {
 	if t.err == nil {
-		t.err = errDiskFull
+		t.err = cmp.Or(t.trouble, errDiskFull)
 		close(t.failed)
 	}
 }
@@ -458,6 +462,21 @@ func (t *liveTape) Note(n remote.Note) error {
 	t.notes = append(t.notes, n)
 	return t.err
 }
+
+func (t *liveTape) Room(until <-chan struct{}) {
+	t.mu.Lock()
+	behind := t.behind
+	t.mu.Unlock()
+	if behind == nil {
+		return
+	}
+	select {
+	case <-behind:
+	case <-t.failed:
+	case <-until:
+	}
+}
+
 func (t *liveTape) Failed() <-chan struct{} { return t.failed }
 func (t *liveTape) Err() error {
 	t.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -446,6 +447,66 @@ func TestRecorder_that_fails(t *testing.T) { // rule W14
 			l.Close(remote.Closed, "")
 			h.gone(l, remote.Closed)
 		})
+	})
+}
+
+// Rule W14: whoever prints until nobody can record it gets nowhere.
+func TestRecorder_that_is_full_ends_the_session_of_every_device(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newLiveHouse(t, "a", newLiveStore())
+		h.device.Unrecorded = true
+		l := h.start("x", "ana", everything)
+		c, far := h.terminal(l)
+		tape := h.tape("x")
+		tape.trouble = fmt.Errorf("write: %w", remote.ErrFull)
+		tape.room.Store(3)
+		go func() { _, _ = far.print.Write([]byte("carried")) }()
+		if n, err := c.Read(make([]byte, 16)); n != 0 || !errors.Is(err, remote.ErrUnrecorded) {
+			t.Errorf("read %d bytes, %v", n, err)
+		}
+		h.gone(l, remote.Unrecorded)
+		if e := h.m.events[len(h.m.events)-1]; e.Reason != "the recording is as large as recordings may be" {
+			t.Errorf("on record: %+v", e)
+		}
+	})
+}
+
+// A target prints no faster than its output is stored, and nobody waits for that to end a session.
+func TestRecorder_that_is_behind_holds_up_the_target(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newLiveHouse(t, "a", newLiveStore())
+		l := h.start("x", "ana", everything)
+		c, far := h.terminal(l)
+		tape := h.tape("x")
+		tape.behind = make(chan struct{})
+		printed := make(chan error, 1)
+		go func() { _, err := far.print.Write([]byte("later")); printed <- err }()
+		got := make(chan string, 1)
+		go func() { got <- readSome(t, c, 5) }()
+		synctest.Wait()
+		select {
+		case text := <-got:
+			t.Errorf("read %q while the recorder was behind", text)
+		default:
+		}
+		if _, err := c.Write([]byte("\x03")); err != nil || far.got() != "\x03" {
+			t.Errorf("typed %q: %v", far.got(), err)
+		}
+		close(tape.behind)
+		if text := <-got; text != "later" || <-printed != nil {
+			t.Errorf("read %q", text)
+		}
+		tape.mu.Lock()
+		tape.behind = make(chan struct{}) // for ever
+		tape.mu.Unlock()
+		ended := make(chan error, 1)
+		go func() { _, err := c.Read(make([]byte, 1)); ended <- err }()
+		synctest.Wait()
+		l.Close(remote.Dropped, "eve")
+		if err := <-ended; err == nil {
+			t.Error("something was read")
+		}
+		h.gone(l, remote.Dropped)
 	})
 }
 
