@@ -324,7 +324,6 @@ func TestAttack_W12_cookies_of_all_doors(t *testing.T) {
 		"plain http": {"http://gate.example.test", "", ""},
 	} {
 		t.Run(kind, func(t *testing.T) {
-			t.Parallel()
 			g := gate.Start(t, gate.Options{Settings: quick("public_url", c.url)})
 			people(t, g, "dana")
 			number := acme(t, g)

@@ -245,7 +245,6 @@ func TestAttack_S9_weak_ciphers_only(t *testing.T) {
 	t.Parallel()
 	for _, ciphers := range []string{"chacha20-poly1305@openssh.com", "aes128-cbc,aes256-cbc,3des-cbc"} {
 		t.Run(ciphers, func(t *testing.T) {
-			t.Parallel()
 			g := gate.Start(t, gate.Options{})
 			r := rawHello(t, g)
 			r.write(kexInit(ciphers))

@@ -129,7 +129,6 @@ func TestAttack_providers_that_fail(t *testing.T) {
 			"of a cloud":  {"https://169.254.169.254", "the discovery document: target address is not allowed"},
 		} {
 			t.Run(name, func(t *testing.T) {
-				t.Parallel()
 				number := admin.configure(t, anOIDC(name, c.issuer, nil))
 				v := p.a.Visitor(t)
 				var a gate.Answer
@@ -148,7 +147,6 @@ func TestAttack_providers_that_fail(t *testing.T) {
 			})
 		}
 		t.Run("its document leads inside", func(t *testing.T) {
-			t.Parallel()
 			issuer := lies(t, func(i string, w http.ResponseWriter, _ *http.Request) {
 				describes(w, i, members{"token_endpoint": "https://10.255.255.1/token"})
 			})
@@ -162,7 +160,6 @@ func TestAttack_providers_that_fail(t *testing.T) {
 			wantRefused(t, p.a, v, a, http.StatusForbidden, "login.oidc", "the token endpoint: target address is not allowed")
 		})
 		t.Run("its keys are others", func(t *testing.T) {
-			t.Parallel()
 			there := peers.OIDC(t, peers.OIDCOptions{Clients: clients("acme"), Redirects: redirects})
 			number := admin.configure(t, anOIDC("Rotating", there.Issuer, nil))
 			v := p.a.Visitor(t)
@@ -178,7 +175,6 @@ func TestAttack_providers_that_fail(t *testing.T) {
 			}
 		})
 		t.Run("it leaves out what the mapping names", func(t *testing.T) {
-			t.Parallel()
 			there := peers.OIDC(t, peers.OIDCOptions{Clients: clients("acme"), Redirects: redirects})
 			jit := func(display string) members {
 				return members{"user-provisioning-enabled": true, "mapping-display-name": display, "mapping-email": "${email}"}
@@ -199,7 +195,6 @@ func TestAttack_providers_that_fail(t *testing.T) {
 			}
 		})
 		t.Run("its SAML certificate is out of date", func(t *testing.T) { // dates do not end trust in the key, and the operator is told
-			t.Parallel()
 			there := peers.SAML(t, peers.SAMLServiceProvider{EntityID: pairURL + "/saml/metadata.xml", ACS: pairURL + "/saml", Expired: true})
 			number := admin.configure(t, aSAML("Basement", there))
 			v := p.a.Visitor(t)

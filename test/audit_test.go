@@ -224,7 +224,6 @@ func TestAudit_verify_names_what_was_done(t *testing.T) {
 		}, "is not signed by a trusted key"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
 			copied, db := copyOf(t, g)
 			c.do(t, copied, db)
 			if err := db.Close(); err != nil {

@@ -30,7 +30,6 @@ func TestFaults_kill_in_the_middle_of_verifications(t *testing.T) {
 		"PostgreSQL": func() string { return peers.Postgres(t).Database(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			rounds := 6
 			if testing.Short() {
 				rounds = 3

@@ -62,7 +62,6 @@ func TestFortanix(t *testing.T) {
 		{"Basic_may_be_shut", basicShut},
 	} {
 		t.Run(fmt.Sprintf("%02d_%s", i+1, item.name), func(t *testing.T) {
-			t.Parallel()
 			item.test(t, v.from(10+i))
 		})
 	}

@@ -286,12 +286,10 @@ func TestGit_obeys_keys_that_are_proven(t *testing.T) {
 func TestGit_passwords_are_shut(t *testing.T) {
 	t.Parallel()
 	t.Run("by the operator", func(t *testing.T) {
-		t.Parallel()
 		f := newGitGate(t, map[string]string{"git.http_password": "false"})
 		f.git(t, gate.KeyFile{}, gitPassword("dana", phrase), "ls-remote", f.overHTTP("infra")).fails(t, "could not read Username")
 	})
 	t.Run("by the policy that covers all doors", func(t *testing.T) {
-		t.Parallel()
 		f := newGitGate(t, map[string]string{"basicauth.block": "true", "basicauth.scope": "all"})
 		f.git(t, gate.KeyFile{}, gitPassword("dana", phrase), "ls-remote", f.overHTTP("infra")).fails(t, "403")
 		token := f.Must(t, "token", "add", "--repo", "OPS/infra", "--name", "ci", "--permission", "repo.read")

@@ -90,7 +90,6 @@ func TestKeyproof_line11_limits_and_faults(t *testing.T) {
 	}
 	slices.Reverse(ids) // newest first
 	t.Run("limit", func(t *testing.T) {
-		t.Parallel()
 		for query, want := range map[string]struct {
 			items, limit, offset int
 			more                 bool
@@ -125,7 +124,6 @@ func TestKeyproof_line11_limits_and_faults(t *testing.T) {
 		}
 	})
 	t.Run("faults", func(t *testing.T) {
-		t.Parallel()
 		listed := `"keys":[{"public_key":"` + key.Public + `"}]`
 		for body, want := range map[string][]string{
 			`{` + listed + `,"colour":"red"}`: {"body.colour: unexpected property"},
@@ -279,7 +277,6 @@ func TestKeyproof_line15_ids_of_another_project(t *testing.T) {
 		"collect": {"multi_connection": true, "webhooks": hook},
 	} {
 		t.Run(kind, func(t *testing.T) {
-			t.Parallel()
 			s := g.Create(t, kind, body)
 			base := "/api/v1/ssh/" + kind + "/sessions/"
 			own, other := base+s.ID, map[string]string{"verify": collectPath, "collect": verifyPath}[kind]+s.ID

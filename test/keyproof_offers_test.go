@@ -93,7 +93,6 @@ func TestKeyproof_line02_asked_with_one_key_signed_with_another(t *testing.T) {
 		{"both_are_needed", "failed", object{"match_all_keys": true}, []int{}, 1, []string{"1 of 2 keys verified. All are needed.", usedUpLine}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
 			s := verifySession(t, g, c.more, a, b)
 			both := &turncoat{Signer: b.Signer(t), offered: a.Signer(t).PublicKey()}
 			conn, err := client(t, g, s.ConnectionIdentifier, ssh.PublicKeys(both), interactive())
@@ -117,7 +116,6 @@ func TestKeyproof_line03_RSA_listed_as_PEM(t *testing.T) {
 	}
 	for _, algorithm := range []string{"rsa-sha2-256", "rsa-sha2-512"} {
 		t.Run(algorithm, func(t *testing.T) {
-			t.Parallel()
 			s := g.Create(t, "verify", object{"keys": []object{{"public_key": pem, "name": "key 1"}}})
 			r := connect(t, g, s, append(gate.With(key), "-vvv", "-o", "PubkeyAcceptedAlgorithms="+algorithm)...)
 			expect(t, r, 0, verifiedLine(key, 1))
@@ -140,7 +138,6 @@ func TestKeyproof_line04_an_agent_with_eight_keys(t *testing.T) {
 	keys := gate.NewKeys(t, 8)
 	agent := gate.Agent(t, keys...)
 	t.Run("the_last_one_is_listed", func(t *testing.T) {
-		t.Parallel()
 		s := verifySession(t, g, nil, keys[7])
 		r := gate.Run(t, gate.UseAgent(g.SSH(t, s.ConnectionIdentifier, "-vv"), agent), "")
 		expect(t, r, 0, verifiedLine(keys[7], 1))
@@ -150,7 +147,6 @@ func TestKeyproof_line04_an_agent_with_eight_keys(t *testing.T) {
 		check(t, g, s.ID, "verified", []int{1}, prints(keys[7]))
 	})
 	t.Run("four_are_listed_and_all_are_needed", func(t *testing.T) {
-		t.Parallel()
 		four := []gate.KeyFile{keys[6], keys[0], keys[4], keys[2]} // not in the agent's order
 		s := verifySession(t, g, object{"match_all_keys": true, "webhooks": hook}, four...)
 		r := gate.Run(t, gate.UseAgent(g.SSH(t, s.ConnectionIdentifier), agent), "")
@@ -159,7 +155,6 @@ func TestKeyproof_line04_an_agent_with_eight_keys(t *testing.T) {
 		checkFired(t, g, s.ID, "new_connection", "verified", "verified", "verified", "verified", "status_changed verified")
 	})
 	t.Run("several_keys_without_needing_all", func(t *testing.T) {
-		t.Parallel()
 		s := verifySession(t, g, object{"multi_key": true}, keys[1], keys[5], gate.NewKeys(t, 1)[0])
 		r := gate.Run(t, gate.UseAgent(g.SSH(t, s.ConnectionIdentifier), agent), "")
 		expect(t, r, 0, verifiedLine(keys[1], 1), verifiedLine(keys[5], 2))
@@ -265,18 +260,15 @@ func TestKeyproof_many_keys(t *testing.T) {
 		return gate.Run(t, gate.UseAgent(g.SSH(t, s.ConnectionIdentifier), agent), "")
 	}
 	t.Run("62_and_the_last_one_is_listed", func(t *testing.T) {
-		t.Parallel()
 		s := verifySession(t, g, nil, keys[61])
 		expect(t, connect(t, g, s, gate.With(keys[:62]...)...), 0, verifiedLine(keys[61], 1))
 	})
 	t.Run("62_and_none_is_listed", func(t *testing.T) {
-		t.Parallel()
 		s := verifySession(t, g, object{"webhooks": hook}, keys[199])
 		expect(t, connect(t, g, s, gate.With(keys[:62]...)...), 1, noMatchLine(g, s), usedUpLine)
 		checkFired(t, g, s.ID, "new_connection", "failed_attempt no_match", "status_changed failed")
 	})
 	t.Run("32_listed_and_all_are_needed", func(t *testing.T) {
-		t.Parallel()
 		s := verifySession(t, g, object{"match_all_keys": true}, keys[:32]...)
 		r := connect(t, g, s, gate.With(keys[:32]...)...)
 		if r.Exit != 0 || strings.Count(r.Stdout, "Verified with") != 32 {
@@ -287,14 +279,12 @@ func TestKeyproof_many_keys(t *testing.T) {
 		}
 	})
 	t.Run("200_and_none_is_listed", func(t *testing.T) {
-		t.Parallel()
 		s := verifySession(t, g, object{"max_attempts": 5, "webhooks": hook}, gate.NewKeys(t, 1)...)
 		expect(t, all(s), 255)
 		check(t, g, s.ID, "pending", []int{}, prints())
 		checkFired(t, g, s.ID, "new_connection", "failed_attempt no_match")
 	})
 	t.Run("200_and_the_first_is_listed_among_several", func(t *testing.T) {
-		t.Parallel()
 		s := verifySession(t, g, object{"multi_key": true}, keys[0], gate.NewKeys(t, 1)[0])
 		expect(t, all(s), 255)
 		check(t, g, s.ID, "verified", []int{1}, prints(keys[0]))

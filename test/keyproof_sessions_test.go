@@ -33,7 +33,6 @@ func TestKeyproof_line05_all_keys_over_several_connections(t *testing.T) {
 	incomplete := "1 of 2 keys verified. All are needed."
 
 	t.Run("A_then_A_then_B", func(t *testing.T) {
-		t.Parallel()
 		s := verifySession(t, g, object{"match_all_keys": true, "multi_connection": true, "max_attempts": 3, "webhooks": hook}, a, b)
 		expect(t, connect(t, g, s, gate.With(a)...), 0, verifiedLine(a, 1), againLine)
 		expect(t, connect(t, g, s, gate.With(a)...), 1, incomplete)
@@ -57,7 +56,6 @@ func TestKeyproof_line05_all_keys_over_several_connections(t *testing.T) {
 		}
 	})
 	t.Run("one_attempt_and_A_twice", func(t *testing.T) {
-		t.Parallel()
 		s := verifySession(t, g, object{"match_all_keys": true, "multi_connection": true, "max_attempts": 1, "webhooks": hook}, a, b)
 		expect(t, connect(t, g, s, gate.With(a)...), 0, verifiedLine(a, 1), againLine)
 		expect(t, connect(t, g, s, gate.With(a)...), 1, incomplete, usedUpLine)
@@ -65,7 +63,6 @@ func TestKeyproof_line05_all_keys_over_several_connections(t *testing.T) {
 		checkFired(t, g, s.ID, "new_connection", "verified", "new_connection", "failed_attempt incomplete", "status_changed failed")
 	})
 	t.Run("completed_too_early", func(t *testing.T) {
-		t.Parallel()
 		s := verifySession(t, g, object{"match_all_keys": true, "multi_connection": true, "webhooks": hook}, a, b)
 		expect(t, connect(t, g, s, gate.With(b)...), 0, verifiedLine(b, 2), againLine)
 		complete(t, g, "verify", s)
@@ -73,7 +70,6 @@ func TestKeyproof_line05_all_keys_over_several_connections(t *testing.T) {
 		checkFired(t, g, s.ID, "new_connection", "verified", "status_changed failed")
 	})
 	t.Run("in_one_connection_it_completes_itself", func(t *testing.T) {
-		t.Parallel()
 		s := verifySession(t, g, nil, a)
 		if status := complete(t, g, "verify", s); status != http.StatusConflict {
 			t.Errorf("complete of a single connection session: %d", status)
@@ -296,7 +292,6 @@ func TestKeyproof_line09_confirmation(t *testing.T) {
 		{"silence_on_a_terminal", func(t *testing.T, s gate.Session) gate.Result { return typed(t, s, "") }, 1, silent, "confirm_timeout"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
 			s := verifySession(t, g, object{"must_confirm": true, "ssh_message": "Sign in to Example Shop", "webhooks": hook}, key)
 			r := c.how(t, s)
 			lines := []string{"Sign in to Example Shop", question}
@@ -350,7 +345,6 @@ func TestKeyproof_line10_expiry_during_the_question(t *testing.T) {
 	t.Parallel()
 	for name, sweep := range map[string]string{"the_sweeper_finds_it": "50ms", "the_commit_finds_it": "1h"} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			g := gate.Start(t, gate.Options{Settings: map[string]string{"sshverify.sweep_every": sweep}})
 			key := gate.NewKeys(t, 1)[0]
 			s := verifySession(t, g, object{"must_confirm": true, "timeout": 2, "webhooks": hook}, key)

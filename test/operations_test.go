@@ -280,7 +280,6 @@ func TestOperations_logs_hold_no_secret(t *testing.T) {
 		"PostgreSQL": func() string { return peers.Postgres(t).Database(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			g := gate.Start(t, gate.Options{Database: database(), Settings: unlimited()})
 			const secret, header = "whsec_Z2F0ZWhvdXNlLXdlYmhvb2stc2VjcmV0LTAx", "Bearer hush-header-1"
 			receiver := gate.Receive(t, secret, func(int) int { return 500 })

@@ -182,7 +182,6 @@ func TestAttack_answers_of_providers(t *testing.T) {
 	atAcme, atOther := addOIDC(t, p.a, acme, "Acme", "acme", "--provision"), addOIDC(t, p.a, other, "Other", "other", "--provision")
 
 	t.Run("end in the browser that began, once", func(t *testing.T) { // rule F11
-		t.Parallel()
 		v := p.a.Visitor(t)
 		finish := landed(t, v.Get(arrive(t, v, acme, atAcme, "anna")))
 		bare := p.a.Visitor(t)
@@ -204,7 +203,6 @@ func TestAttack_answers_of_providers(t *testing.T) {
 		}
 	})
 	t.Run("a code opens once", func(t *testing.T) { // rule F5
-		t.Parallel()
 		v := p.a.Visitor(t)
 		back := arrive(t, v, acme, atAcme, "bert")
 		finish := landed(t, v.Get(back))
@@ -222,7 +220,6 @@ func TestAttack_answers_of_providers(t *testing.T) {
 		}
 	})
 	t.Run("a code of one provider is none at another", func(t *testing.T) { // rule F5
-		t.Parallel()
 		v := p.a.Visitor(t)
 		there, _ := url.Parse(arrive(t, v, other, atOther, "carl"))
 		here, _ := url.Parse(arrive(t, v, acme, atAcme, "carl"))
@@ -238,7 +235,6 @@ func TestAttack_answers_of_providers(t *testing.T) {
 		wantRefused(t, p.a, program, program.JSON("/sys/v1/session/auth", in), http.StatusUnauthorized, "login.oidc", "begun at another identity provider")
 	})
 	t.Run("what a program began opens no browser's session", func(t *testing.T) { // rule F11
-		t.Parallel()
 		v := p.a.Visitor(t)
 		begin(t, v, atAcme) // a browser with a cookie of its own
 		in := discover(t, v, "Acme").code(t, acme, "dave")
@@ -260,7 +256,6 @@ func TestAttack_answers_of_providers(t *testing.T) {
 		}
 	})
 	t.Run("what a browser began opens nothing for a program", func(t *testing.T) { // rule F11
-		t.Parallel()
 		v, program := p.a.Visitor(t), p.b.Visitor(t)
 		back, _ := url.Parse(arrive(t, v, acme, atAcme, "emma"))
 		in := map[string]any{
@@ -273,7 +268,6 @@ func TestAttack_answers_of_providers(t *testing.T) {
 		}
 	})
 	t.Run("of two nodes at the same moment one opens", func(t *testing.T) { // rule F5
-		t.Parallel()
 		rounds := 6
 		if testing.Short() {
 			rounds = 2
@@ -336,7 +330,6 @@ func TestAttack_SAML_responses(t *testing.T) {
 	number := addSAML(t, p.a, there, "Basement", "--link-by", "email")
 
 	t.Run("replayed", func(t *testing.T) {
-		t.Parallel()
 		v := p.a.Visitor(t)
 		posted := arriveSAML(t, v, there, number)
 		program := p.b.Visitor(t)
@@ -355,7 +348,6 @@ func TestAttack_SAML_responses(t *testing.T) {
 		}
 	})
 	t.Run("of a program", func(t *testing.T) {
-		t.Parallel()
 		v := p.a.Visitor(t)
 		begin(t, v, number)
 		in := discover(t, v, "Basement").response(t, there)
@@ -372,7 +364,6 @@ func TestAttack_SAML_responses(t *testing.T) {
 		}
 	})
 	t.Run("at two nodes at the same moment", func(t *testing.T) {
-		t.Parallel()
 		for round := range 3 {
 			v := p.a.Visitor(t)
 			posted := arriveSAML(t, v, there, number)
@@ -392,7 +383,6 @@ func TestAttack_SAML_responses(t *testing.T) {
 		}
 	})
 	t.Run("broken", func(t *testing.T) {
-		t.Parallel()
 		v := p.a.Visitor(t)
 		posted := arriveSAML(t, v, there, number)
 		plain, err := base64.StdEncoding.DecodeString(posted.Get("SAMLResponse"))
@@ -415,7 +405,6 @@ func TestAttack_sessions_that_others_hand_over(t *testing.T) {
 	form := func(name string) url.Values { return url.Values{"username": {name}, "password": {danaPassword}} }
 
 	t.Run("planted before", func(t *testing.T) {
-		t.Parallel()
 		eve := g.Visitor(t)
 		if eve.Post("/login", form("eve")); who(eve) != "eve" {
 			t.Fatal("eve is not in")
@@ -434,7 +423,6 @@ func TestAttack_sessions_that_others_hand_over(t *testing.T) {
 		}
 	})
 	t.Run("from another site", func(t *testing.T) {
-		t.Parallel()
 		for _, origin := range []string{"https://evil.example", "null", "http://gate.example.test", pairURL + ".evil.example", ""} {
 			v := g.Visitor(t)
 			v.Origin = origin

@@ -123,7 +123,6 @@ func TestBrowser_a_security_key_is_enrolled_and_used(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range []string{"ctap2", "u2f"} {
 		t.Run(protocol, func(t *testing.T) {
-			t.Parallel()
 			g, b := withDana(t, nil), browser.Start(t)
 			b.Do(`await cdp.send('WebAuthn.enable')
 				await cdp.send('WebAuthn.addVirtualAuthenticator', { options: {

@@ -106,7 +106,6 @@ func TestSessions_end_at_every_door_of_every_node(t *testing.T) {
 		"disabling the user":      {"fred", func(t *testing.T, _, _ *gate.Visitor, name string) { p.a.Must(t, "user", "disable", name) }, there, true, true, true},
 	} {
 		t.Run(what, func(t *testing.T) {
-			t.Parallel()
 			name := c.name
 			addPeople(t, p.a, name)
 			v := p.a.Visitor(t)

@@ -78,7 +78,6 @@ func TestDirectory_who_is_gone_is_out(t *testing.T) {
 			{"nils", func(t *testing.T) { retire(t, "nils", "left") }, func(t *testing.T) { retire(t, "nils", "clerk") }},
 		} {
 			t.Run(c.uid+" leaves and comes back", func(t *testing.T) {
-				t.Parallel()
 				addPeople(t, p.a, c.uid)
 				d.AddPerson(t, c.uid)
 				all := come(t, c.uid)
@@ -96,7 +95,6 @@ func TestDirectory_who_is_gone_is_out(t *testing.T) {
 			})
 		}
 		t.Run("oona is removed, and somebody new has her name", func(t *testing.T) {
-			t.Parallel()
 			addPeople(t, p.a, "oona")
 			d.AddPerson(t, "oona")
 			all := come(t, "oona")
@@ -116,7 +114,6 @@ func TestDirectory_who_is_gone_is_out(t *testing.T) {
 			shutOut(t, "oona")
 		})
 		t.Run("pete is disabled by a person meanwhile", func(t *testing.T) {
-			t.Parallel()
 			addPeople(t, p.a, "pete")
 			d.AddPerson(t, "pete")
 			come(t, "pete")

@@ -164,7 +164,6 @@ func TestSubscription_kill_loses_no_event(t *testing.T) {
 		"PostgreSQL": func() string { return peers.Postgres(t).Database(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			g := gate.Start(t, gate.Options{Database: database(), Settings: unlimited("sshverify.webhook_lease", "2s", "sshverify.webhook_timeout", "1s")})
 			receiver := gate.Receive(t, "", nil)
 			secret := subscribe(t, g, receiver.URL, "keyproof.*")
