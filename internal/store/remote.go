@@ -73,18 +73,11 @@ const counts = `(state = 'active' OR state IN ('issued', 'waiting') AND expires 
 
 // Insert implements remote.Store.
 func (s Remotes) Insert(
-	ctx context.Context, x remote.Session, pick []remote.Session, d remote.Digests, check func(living int) error, e func(remote.Session) audit.Event,
+	ctx context.Context, x remote.Session, pick []remote.Session, d remote.Digests, most int, e func(remote.Session) audit.Event,
 ) (remote.Session, error) {
 	is := x
 	err := s.DB.Write(ctx, func(ctx context.Context, tx Tx) (err error) {
-		if err := tx.Lock(ctx, "remote user "+x.User.ID); err != nil {
-			return err
-		}
-		living, err := One(ctx, tx, Value[int64], `SELECT COUNT(*) FROM remote_sessions WHERE user_id = $1 AND `+counts+`$2)`, x.User.ID, Micros(x.Created))
-		if err != nil {
-			return err
-		}
-		if err := check(int(living)); err != nil {
+		if err := roomForMore(ctx, tx, x, most); err != nil {
 			return err
 		}
 		is = x
@@ -101,17 +94,34 @@ func (s Remotes) Insert(
 	return is, err
 }
 
+// roomForMore reports ErrTooMany where the user of a session has as many as they may have.
+func roomForMore(ctx context.Context, tx Tx, x remote.Session, most int) error {
+	if most == 0 {
+		return nil
+	}
+	if err := tx.Lock(ctx, "remote user "+x.User.ID); err != nil {
+		return err
+	}
+	living, err := One(ctx, tx, Value[int64], `SELECT COUNT(*) FROM (SELECT 1 FROM remote_sessions WHERE user_id = $1 AND `+counts+`$2) LIMIT $3) living`,
+		x.User.ID, Micros(x.Created), most)
+	if err == nil && living >= int64(most) {
+		err = remote.ErrTooMany
+	}
+	return err
+}
+
 // firstFree is the first session whose credential is free. Who picks on one device waits for who picked there before.
 func firstFree(ctx context.Context, tx Tx, pick []remote.Session) (remote.Session, error) {
 	if err := tx.Lock(ctx, "remote pick "+pick[0].Device); err != nil {
 		return remote.Session{}, err
 	}
 	for _, x := range pick {
-		n, err := One(ctx, tx, Value[int64], `SELECT COUNT(*) FROM remote_sessions WHERE credential = $1 AND device = $2 AND `+counts+`$3)`, x.Credential, x.Device, Micros(x.Created))
+		taken, err := One(ctx, tx, Value[bool], `SELECT EXISTS (SELECT 1 FROM remote_sessions WHERE credential = $1 AND device = $2 AND `+counts+`$3))`,
+			x.Credential, x.Device, Micros(x.Created))
 		if err != nil {
 			return remote.Session{}, err
 		}
-		if n == 0 {
+		if !taken {
 			return x, nil
 		}
 	}

@@ -22,7 +22,7 @@ func recorded(t *testing.T, h *house) string {
 		User: access.Principal{Kind: access.User, ID: h.ids["dana"], Name: "dana"}, Device: "d1", Credential: "c1", Username: "svc", Target: "d1", Host: "web-01.example.test",
 		Protocol: device.SSH, Port: 22, Created: start, Expires: start,
 	}
-	_, err := store.Remotes{DB: h.db}.Insert(t.Context(), x, nil, remote.Digests{}, func(int) error { return nil }, func(remote.Session) audit.Event { return audit.NewEvent(start, "remote.open", audit.Done) })
+	_, err := store.Remotes{DB: h.db}.Insert(t.Context(), x, nil, remote.Digests{}, 0, func(remote.Session) audit.Event { return audit.NewEvent(start, "remote.open", audit.Done) })
 	must(t, err)
 	kept := store.Recordings{DB: h.db}
 	must(t, kept.BeginRecording(t.Context(), x.ID, start))

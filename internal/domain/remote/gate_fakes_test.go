@@ -239,7 +239,7 @@ func (g *gate) counted(x, y remote.Session) bool {
 	return (x.State == remote.Active || (x.State == remote.Issued || x.State == remote.Waiting) && x.Expires.After(y.Created))
 }
 
-func (g gateStore) Insert(_ context.Context, x remote.Session, pick []remote.Session, d remote.Digests, check func(int) error, e func(remote.Session) audit.Event) (remote.Session, error) {
+func (g gateStore) Insert(_ context.Context, x remote.Session, pick []remote.Session, d remote.Digests, most int, e func(remote.Session) audit.Event) (remote.Session, error) {
 	g.mu.Lock()
 	living, busy := 0, map[string]bool{}
 	for _, y := range g.sessions {
@@ -251,8 +251,8 @@ func (g gateStore) Insert(_ context.Context, x remote.Session, pick []remote.Ses
 		}
 	}
 	g.mu.Unlock()
-	if err := check(living); err != nil {
-		return x, err
+	if most > 0 && living >= most {
+		return x, remote.ErrTooMany
 	}
 	for i, one := range pick {
 		if x = one; !busy[one.Credential] {

@@ -109,13 +109,7 @@ func (s *Service) insert(ctx context.Context, by access.Caller, want Want, base 
 	if want.Credential == "" {
 		pick = all
 	}
-	check := func(living int) error {
-		if most := s.Settings.PerUser; most > 0 && living >= most {
-			return ErrTooMany
-		}
-		return nil
-	}
-	x, err := s.Store.Insert(ctx, all[0], pick, d, check, func(x Session) audit.Event { return s.eventOf(by, did, x, audit.Done) })
+	x, err := s.Store.Insert(ctx, all[0], pick, d, s.Settings.PerUser, func(x Session) audit.Event { return s.eventOf(by, did, x, audit.Done) })
 	if err != nil {
 		return Session{}, fmt.Errorf("add a session: %w", err)
 	}

@@ -81,6 +81,11 @@ func (n *node) all() []*Live {
 	return all
 }
 
+// active are the sessions that have started: what only starts is not among them.
+func (n *node) active() []*Live {
+	return slices.DeleteFunc(n.all(), func(l *Live) bool { return l.Session().State != Active })
+}
+
 func (n *node) owe(d debt) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -186,7 +191,8 @@ func (s *Service) beat(ctx context.Context) {
 }
 
 func (s *Service) beatOnce(ctx context.Context) error {
-	now := s.Now() // before the call: from then on others count
+	now := s.Now()             // before the call: from then on others count
+	carried := s.node.active() // before it is known to live again: what starts from then on is nobody's to take
 	if err := s.Store.Beat(ctx, s.Node, now); err != nil {
 		return err
 	}
@@ -195,18 +201,11 @@ func (s *Service) beatOnce(ctx context.Context) error {
 	s.node.beaten = now
 	s.node.mu.Unlock()
 	if late { // it was frozen, or cut off from the store: others have ended what it carries, and nobody could end that any more
-		s.loseAll()
-	}
-	return nil
-}
-
-// loseAll ends what this node carried while the others took it for gone. What only starts has not been anybody's to take.
-func (s *Service) loseAll() {
-	for _, l := range s.node.all() {
-		if l.Session().State == Active {
+		for _, l := range carried {
 			l.Close(NodeLost, "")
 		}
 	}
+	return nil
 }
 
 // beatFirst makes sure that others know this node before it carries anything.

@@ -16,11 +16,11 @@ import (
 
 // Store keeps sessions, from the link on, and the requests for approval. The digests are SHA-256 of what was given out.
 type Store interface {
-	// Insert adds x, which is Issued or Waiting, with the digests of its link, handle and cookie (nil: none), and records the event, unless check, which
-	// is handed how many sessions the user has that wait, live, or have a link that is still good, returns an error: all or nothing. Where pick is not
-	// empty the session is the first of pick whose credential no such session uses on its device; ErrNoneFree where there is none. Two callers never get
-	// the same one.
-	Insert(ctx context.Context, x Session, pick []Session, d Digests, check func(living int) error, e func(Session) audit.Event) (Session, error)
+	// Insert adds x, which is Issued or Waiting, with the digests of its link, handle and cookie (nil: none), and records the event: all or nothing. It
+	// reports ErrTooMany where the user has most sessions that wait, live, or have a link that is still good; 0 is no limit. Where pick is not empty the
+	// session is the first of pick whose credential no such session uses on its device; ErrNoneFree where there is none. Two callers never get the same
+	// one.
+	Insert(ctx context.Context, x Session, pick []Session, d Digests, most int, e func(Session) audit.Event) (Session, error)
 	// ByID and its like report ErrUnknown.
 	ByID(ctx context.Context, id string) (Session, error)
 	ByNumber(ctx context.Context, number int64) (Session, error)

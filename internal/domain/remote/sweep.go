@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
@@ -34,10 +35,8 @@ func (s *Service) SweepOnce(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for _, x := range late {
-			if _, err := s.lapse(ctx, x); err != nil {
-				return err
-			}
+		if err := s.lapseAll(ctx, late); err != nil {
+			return err
 		}
 		if len(late) < sweepBatch {
 			break
@@ -49,6 +48,29 @@ func (s *Service) SweepOnce(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// lapsing is how many of them end at a time: a store makes several writes durable at once.
+const lapsing = 16
+
+// lapseAll ends sessions that waited too long, and reports the first error.
+func (s *Service) lapseAll(ctx context.Context, late []Session) error {
+	errs, turns := make([]error, len(late)), make(chan struct{}, lapsing)
+	var all sync.WaitGroup
+	for i, x := range late {
+		turns <- struct{}{}
+		all.Go(func() {
+			defer func() { <-turns }()
+			_, errs[i] = s.lapse(ctx, x)
+		})
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lapse ends what waited too long, and returns it as it is then: a link is expired, a session abandoned, or refused where nobody answered its request.

@@ -47,7 +47,7 @@ func (s scene) session(state remote.State, credential int) remote.Session {
 	}
 }
 
-func noLimit(int) error { return nil }
+const noLimit = 0
 
 func eventOfSession(remote.Session) audit.Event { return event() }
 
@@ -243,13 +243,7 @@ func TestRemotes_auto_pick(t *testing.T) {
 func TestRemotes_limit_of_a_user(t *testing.T) {
 	t.Parallel()
 	storetest.Nodes(t, func(t *testing.T, one, two *store.DB) {
-		here, full := newScene(t, one, 1), errors.New("full")
-		most := func(living int) error {
-			if living >= 2 {
-				return full
-			}
-			return nil
-		}
+		here, most := newScene(t, one, 1), 2
 		var errs [6]error
 		var all sync.WaitGroup
 		for i := range errs {
@@ -263,7 +257,7 @@ func TestRemotes_limit_of_a_user(t *testing.T) {
 		for _, err := range errs {
 			if err == nil {
 				got++
-			} else if !errors.Is(err, full) {
+			} else if !errors.Is(err, remote.ErrTooMany) {
 				t.Error(err)
 			}
 		}
