@@ -107,7 +107,7 @@ func (p *process) run(ctx context.Context, args []string) (code int) {
 	parser, err := kong.New(&c,
 		kong.Name("gatehouse"), kong.Writers(p.out, p.err), kong.Exit(func(code int) { panic(exit(code)) }),
 		kong.Help(help), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
-		settingHelp(), kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(p),
+		kong.PostBuild(settingHelp), kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(p),
 	)
 	if err != nil {
 		return p.report(fmt.Errorf("read command line: %w", err))
@@ -153,17 +153,31 @@ func (p *process) load() (config.Config, error) {
 	return c, nil
 }
 
-// settingHelp gives flags of settings the text that the reference has, with the default.
-func settingHelp() kong.Vars {
-	vars := kong.Vars{}
+// settingHelp gives flags of settings the text that the reference has, with the default: `${http}` is that of the setting http. As variables of the parser
+// they would all be looked through for each flag of each command.
+func settingHelp(k *kong.Kong) error {
+	docs := map[string]string{}
 	for _, s := range config.Settings() {
 		doc := strings.ReplaceAll(s.Doc, "`", "")
 		if s.Default != "" {
 			doc = strings.TrimSuffix(doc, ".") + " (" + s.Default + ")."
 		}
-		vars[strings.ReplaceAll(s.Name, ".", "_")] = doc
+		docs["${"+strings.ReplaceAll(s.Name, ".", "_")+"}"] = strings.ReplaceAll(doc, "$", "$$")
 	}
-	return vars
+	describe(k.Model.Node, docs)
+	return nil
+}
+
+// describe sets the help of a command's flags, and of those below it.
+func describe(n *kong.Node, docs map[string]string) {
+	for _, f := range n.Flags {
+		if doc, ok := docs[f.Help]; ok {
+			f.Help = doc
+		}
+	}
+	for _, child := range n.Children {
+		describe(child, docs)
+	}
 }
 
 // usageError is a mistake in the command line or the configuration.
