@@ -461,7 +461,7 @@ func (s *Service) decideByRank(ctx context.Context, by Caller, on Resource, d De
 }
 
 // Require returns nil where Decide allows, and a Denied fault that explains itself otherwise.
-// Verbs that must hide a thing's existence answer NotFound instead.
+// Verbs that must hide a thing's existence answer NotFound instead: see Visible.
 func (s *Service) Require(ctx context.Context, by Caller, do Action, on Resource) error {
 	d, err := s.Decide(ctx, by, do, on)
 	if err != nil {
@@ -471,6 +471,23 @@ func (s *Service) Require(ctx context.Context, by Caller, do Action, on Resource
 		return fault.Newf(fault.Denied, "not allowed: %s", d)
 	}
 	return nil
+}
+
+// Visible returns how a verb reads one thing for a caller: who may not do that with it hears missing, as where there is none. Faults of the reading pass.
+func Visible[T interface{ Resource() Resource }](ctx context.Context, s *Service, by Caller, do Action, missing error) func(T, error) (T, error) {
+	return func(x T, err error) (T, error) {
+		if err == nil {
+			err = s.Require(ctx, by, do, x.Resource())
+		}
+		if fault.Is(err, fault.Denied) {
+			err = missing
+		}
+		if err != nil {
+			var none T
+			return none, err
+		}
+		return x, nil
+	}
 }
 
 func (c Caller) describe() string {

@@ -236,18 +236,7 @@ func (s *Service) may(ctx context.Context, by access.Caller, do access.Action, i
 
 // visible hides a device from who may not read it.
 func (s *Service) visible(ctx context.Context, by access.Caller) func(Device, error) (Device, error) {
-	return func(d Device, err error) (Device, error) {
-		if err == nil {
-			err = s.Access.Require(ctx, by, access.DeviceRead, d.Resource())
-		}
-		if fault.Is(err, fault.Denied) {
-			err = ErrUnknown
-		}
-		if err != nil {
-			return Device{}, err
-		}
-		return d, nil
-	}
+	return access.Visible[Device](ctx, s.Access, by, access.DeviceRead, ErrUnknown)
 }
 
 // Find finds a device by id, number, host name in any case, or IP address. It reports ErrUnknown also to who may not see it, and where an address is

@@ -221,18 +221,7 @@ func hasPersonal(name string) bool {
 
 // visible hides a project from who may not read it.
 func (s *Service) visible(ctx context.Context, by access.Caller) func(Project, error) (Project, error) {
-	return func(p Project, err error) (Project, error) {
-		if err == nil {
-			err = s.Access.Require(ctx, by, access.ProjectRead, p.Resource())
-		}
-		if fault.Is(err, fault.Denied) {
-			err = ErrUnknown
-		}
-		if err != nil {
-			return Project{}, err
-		}
-		return p, nil
-	}
+	return access.Visible[Project](ctx, s.Access, by, access.ProjectRead, ErrUnknown)
 }
 
 // List returns the installation's projects in the order of their keys.

@@ -64,7 +64,7 @@ func (s *Service) clear(ctx context.Context, id string) {
 // ByPath finds a repository by its project's key and its slug, both in any case. It reports ErrUnknown also to who may not read it, and project.ErrUnknown for a project that is not there.
 func (s *Service) ByPath(ctx context.Context, by access.Caller, key, slug string) (Repo, error) {
 	r, err := s.Find(ctx, by, key, slug)
-	return s.visible(ctx, by, r, err)
+	return s.visible(ctx, by)(r, err)
 }
 
 // Find is ByPath for rooms that ask for rights themselves: it hides nothing.
@@ -78,21 +78,12 @@ func (s *Service) Find(ctx context.Context, by access.Caller, key, slug string) 
 
 // ByID reports ErrUnknown also to who may not read it.
 func (s *Service) ByID(ctx context.Context, by access.Caller, id string) (Repo, error) {
-	r, err := s.Store.ByID(ctx, id)
-	return s.visible(ctx, by, r, err)
+	return s.visible(ctx, by)(s.Store.ByID(ctx, id))
 }
 
-func (s *Service) visible(ctx context.Context, by access.Caller, r Repo, err error) (Repo, error) {
-	if err == nil {
-		err = s.Access.Require(ctx, by, access.RepoRead, r.Resource())
-	}
-	if fault.Is(err, fault.Denied) {
-		err = ErrUnknown
-	}
-	if err != nil {
-		return Repo{}, err
-	}
-	return r, nil
+// visible hides a repository from who may not read it.
+func (s *Service) visible(ctx context.Context, by access.Caller) func(Repo, error) (Repo, error) {
+	return access.Visible[Repo](ctx, s.Access, by, access.RepoRead, ErrUnknown)
 }
 
 // Open finds the repository that a git command is about, for whoever may read it, or write to it. It reports ErrUnknown to who may not read it, a Denied fault to who may read and not write.

@@ -248,18 +248,7 @@ func (s *Service) may(ctx context.Context, by access.Caller, do access.Action, i
 
 // visible hides a credential from who may not read it.
 func (s *Service) visible(ctx context.Context, by access.Caller) func(Credential, error) (Credential, error) {
-	return func(c Credential, err error) (Credential, error) {
-		if err == nil {
-			err = s.Access.Require(ctx, by, access.CredentialRead, c.Resource())
-		}
-		if fault.Is(err, fault.Denied) {
-			err = ErrUnknown
-		}
-		if err != nil {
-			return Credential{}, err
-		}
-		return c, nil
-	}
+	return access.Visible[Credential](ctx, s.Access, by, access.CredentialRead, ErrUnknown)
 }
 
 // Find finds a credential by id, identifier, user name and host, as in root@web-01, or number. It reports ErrUnknown also to who may not see it.
