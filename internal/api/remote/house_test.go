@@ -173,10 +173,11 @@ type sessions struct {
 	moved   bool
 	tickets map[string]remote.Ticket
 	given   int
+	foreign map[string]int // how often what was on record
 }
 
 func newSessions() *sessions {
-	return &sessions{all: map[string]remote.Session{}, tickets: map[string]remote.Ticket{}}
+	return &sessions{all: map[string]remote.Session{}, tickets: map[string]remote.Ticket{}, foreign: map[string]int{}}
 }
 
 func (s *sessions) put(x remote.Session) {
@@ -271,6 +272,21 @@ func (s *sessions) UseTicket(_ context.Context, plain secret.String, purpose str
 	}
 	delete(s.tickets, plain.Reveal())
 	return t, nil
+}
+
+func (s *sessions) Foreign(_ context.Context, x remote.Session, from netip.Addr, _, why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if x.ID != "" && from.IsLoopback() {
+		s.foreign[why]++
+	}
+}
+
+// onRecord is how often a reason is on record for which requests were refused.
+func (s *sessions) onRecord(why string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.foreign[why]
 }
 
 func (s *sessions) Find(_ context.Context, by access.Caller, ref string) (remote.Session, error) {

@@ -160,6 +160,7 @@ var refusals = []refusal{
 	{remote.ErrTooManyLinks, http.StatusTooManyRequests, "many"},
 	{remote.ErrNoFactor, http.StatusForbidden, "nofactor"},
 	{remote.ErrUnknown, http.StatusNotFound, "nothing"},
+	{errTicket, http.StatusNotFound, "nothing"},
 	{remote.ErrNoRecording, http.StatusNotFound, "nothing"},
 	{errForeign, http.StatusForbidden, "foreign"},
 }

@@ -1,12 +1,12 @@
 package remote
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/gatehouse-project/gatehouse/internal/api"
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/remote"
-	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
 
 // ticketHeader carries the one-time ticket of a recording: a header, because addresses are kept in histories and logs.
@@ -74,15 +74,15 @@ func (p *Pages) data(w http.ResponseWriter, r *http.Request, by access.Caller) e
 	if err != nil {
 		return err
 	}
-	if !p.Cookies.BeganHere(r) {
-		return errForeign
+	err = errForeign
+	if p.Cookies.BeganHere(r) {
+		err = p.useTicket(r.Context(), r.Header.Get(ticketHeader), rec.Session, playPurpose, by.ID)
 	}
-	t, err := p.Sessions.UseTicket(r.Context(), secret.New(r.Header.Get(ticketHeader)), playPurpose)
+	if errors.Is(err, errForeign) || errors.Is(err, errTicket) {
+		p.foreign(r, remote.Session{ID: rec.Session}, err)
+	}
 	if err != nil {
 		return err
-	}
-	if t.Session != rec.Session || t.Subject != by.ID {
-		return remote.ErrUnknown
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/x-asciicast")

@@ -55,5 +55,10 @@ func TestPlay(t *testing.T) {
 		if a := h.ask(t, "GET", path+"/data", erik...); a.StatusCode < 400 {
 			t.Errorf("with somebody else's ticket: %d", a.StatusCode)
 		}
+		for why, most := range map[string]int{"this request did not begin at a page of this server": 1, "the ticket opens nothing": 4} {
+			if n := h.sessions.onRecord(why); n != most {
+				t.Errorf("%q is on record %d times", why, n)
+			}
+		}
 	})
 }

@@ -42,6 +42,7 @@ type Sessions interface {
 	Note(ctx context.Context, x remote.Session) (string, error)
 	MakeTicket(ctx context.Context, x remote.Session, purpose, subject, name string) (secret.String, error)
 	UseTicket(ctx context.Context, plain secret.String, purpose string) (remote.Ticket, error)
+	Foreign(ctx context.Context, x remote.Session, from netip.Addr, door, why string)
 	Find(ctx context.Context, by access.Caller, ref string) (remote.Session, error)
 }
 

@@ -52,12 +52,13 @@ func sizeOf(cols, rows int) remote.Size {
 	return remote.Size{Cols: min(max(cols, 2), 1000), Rows: min(max(rows, 1), 1000)}
 }
 
-var errTicket = errors.New("the ticket opens nothing")
+var errTicket = fault.New(fault.NotFound, "the ticket opens nothing")
 
 // upgrade is the only way to a WebSocket. It refuses requests that did not begin at exactly one of our own origins (rule W3), then takes a one-time
 // ticket of the session, for the purpose and the person, from the first message. Where it returns an error everything is answered already.
-func (p *Pages) upgrade(w http.ResponseWriter, r *http.Request, session, purpose, subject string) (*websocket.Conn, hello, error) {
+func (p *Pages) upgrade(w http.ResponseWriter, r *http.Request, x remote.Session, purpose, subject string) (*websocket.Conn, hello, error) {
 	if from := r.Header.Values("Origin"); len(from) != 1 || !slices.Contains(p.Cookies.Own(), from[0]) {
+		p.foreign(r, x, errForeign)
 		p.problem(w, r, errForeign)
 		return nil, hello{}, errForeign
 	}
@@ -69,12 +70,20 @@ func (p *Pages) upgrade(w http.ResponseWriter, r *http.Request, session, purpose
 		return nil, hello{}, err
 	}
 	c.SetReadLimit(mostMessage)
-	h, err := p.greet(r.Context(), c, session, purpose, subject)
+	h, err := p.greet(r.Context(), c, x.ID, purpose, subject)
+	if errors.Is(err, errTicket) {
+		p.foreign(r, x, err)
+	}
 	if err != nil {
 		_ = c.Close(closedTicket, "the ticket opens nothing") // whoever it was is gone already
 		return nil, hello{}, err
 	}
 	return c, h, nil
+}
+
+// foreign keeps on record that a request was none of ours.
+func (p *Pages) foreign(r *http.Request, x remote.Session, why error) {
+	p.Sessions.Foreign(context.WithoutCancel(r.Context()), x, api.Remote(r.Context()), Name, fault.Text(why))
 }
 
 func (p *Pages) greet(ctx context.Context, c *websocket.Conn, session, purpose, subject string) (hello, error) {
@@ -88,14 +97,16 @@ func (p *Pages) greet(ctx context.Context, c *websocket.Conn, session, purpose, 
 	if kind != websocket.MessageText || json.Unmarshal(first, &h) != nil || h.Ticket == "" {
 		return h, errTicket
 	}
-	t, err := p.Sessions.UseTicket(ctx, secret.New(h.Ticket), purpose)
-	if err != nil {
-		return h, err
+	return h, p.useTicket(ctx, h.Ticket, session, purpose, subject)
+}
+
+// useTicket takes a ticket of a session, for a purpose and a person. It reports errTicket.
+func (p *Pages) useTicket(ctx context.Context, text, session, purpose, subject string) error {
+	t, err := p.Sessions.UseTicket(ctx, secret.New(text), purpose)
+	if errors.Is(err, remote.ErrUnknown) || err == nil && (t.Session != session || t.Subject != subject) {
+		return errTicket
 	}
-	if t.Session != session || t.Subject != subject {
-		return h, errTicket
-	}
-	return h, nil
+	return err
 }
 
 // message is what is told in text beside output.
@@ -126,7 +137,7 @@ func write(ctx context.Context, c *websocket.Conn, kind websocket.MessageType, b
 
 // terminal is the socket of a session's terminal. The first one starts the session.
 func (p *Pages) terminal(w http.ResponseWriter, r *http.Request, x remote.Session) error {
-	c, first, err := p.upgrade(w, r, x.ID, terminalPurpose, x.User.ID)
+	c, first, err := p.upgrade(w, r, x, terminalPurpose, x.User.ID)
 	if err != nil {
 		return nil // answered
 	}
@@ -208,7 +219,7 @@ func (p *Pages) stream(w http.ResponseWriter, r *http.Request, by access.Caller)
 	if err != nil {
 		return err
 	}
-	c, _, err := p.upgrade(w, r, x.ID, watchPurpose, by.ID)
+	c, _, err := p.upgrade(w, r, x, watchPurpose, by.ID)
 	if err != nil {
 		return nil // answered
 	}

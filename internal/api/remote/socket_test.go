@@ -171,6 +171,9 @@ func TestUpgrade_checks_where_it_began(t *testing.T) {
 	if h.engine.started != 0 {
 		t.Error("a session was started without a ticket")
 	}
+	if n := h.sessions.onRecord("this request did not begin at a page of this server"); n != 2*12 {
+		t.Errorf("%d refusals are on record", n)
+	}
 }
 
 // The first message brings a ticket that opens this socket, for this person, once (rules W1 and W2).
@@ -206,6 +209,9 @@ func TestUpgrade_takes_a_ticket_once(t *testing.T) {
 		if status := s.closed(); status != 4003 {
 			t.Errorf("%s: closed with %d", name, status)
 		}
+	}
+	if n := h.sessions.onRecord("the ticket opens nothing"); n != 8 {
+		t.Errorf("%d refusals are on record", n)
 	}
 	// The one that is open goes on: whoever has no ticket takes nobody's place.
 	first.enter("still here")

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -25,6 +26,7 @@ const (
 	sessionRefused  access.Action = "session.refused"
 	sessionStarted  access.Action = "session.started"
 	sessionEnded    access.Action = "session.ended"
+	sessionForeign  access.Action = "session.request_refused"
 )
 
 // eventOf is something that happened to a session, with what there is to know about it; never its link, handle or cookie (rule W13).
@@ -77,6 +79,16 @@ func (s *Service) refused(ctx context.Context, v Visit, did access.Action, x Ses
 	}
 	e.Reason = why.Error()
 	return s.counted(ctx, v, s.Audit.Refuse(ctx, e.With("request", v.Request)), why)
+}
+
+// Foreign keeps on record that a request for a session, or for its recording, did not begin at a page of ours, or came without a ticket that opens it (rules
+// W1 and W3). Those of an address are folded: another site can have a browser send as many as it likes.
+func (s *Service) Foreign(ctx context.Context, x Session, from netip.Addr, door, why string) {
+	e := s.eventOf(access.NobodyAt(from, door, s.Now()), sessionForeign, x, audit.Refused)
+	e.Reason = why
+	if err := s.Audit.Refuse(ctx, e); err != nil {
+		s.failed("record a foreign request", err)
+	}
 }
 
 // counted counts a refusal against the address it came from.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 	"github.com/gatehouse-project/gatehouse/internal/domain/device"
 	"github.com/gatehouse-project/gatehouse/internal/domain/remote"
 	"github.com/gatehouse-project/gatehouse/internal/domain/vault"
@@ -541,5 +542,23 @@ func TestEvents_hold_no_secrets(t *testing.T) {
 				t.Errorf("%s holds a secret", e.Action)
 			}
 		}
+	}
+}
+
+// Another site can have a browser send as many requests as it likes: they are one event.
+func TestForeign(t *testing.T) {
+	t.Parallel()
+	g := newGate(t)
+	made := g.launch(t, g.everything(), wish)
+	before := len(g.events)
+	for range 3 {
+		g.Foreign(t.Context(), made.Session, netip.MustParseAddr("192.0.2.9"), "remote", "it began elsewhere")
+	}
+	if len(g.events) != before+1 {
+		t.Fatalf("%d events", len(g.events)-before)
+	}
+	e := g.events[before]
+	if e.Action != "session.request_refused" || e.Outcome != audit.Refused || e.Reason != "it began elsewhere" || e.Object.ID != made.Session.ID || e.Address != "192.0.2.9" || e.Actor.ID != "" {
+		t.Errorf("%+v", e)
 	}
 }
