@@ -108,7 +108,7 @@ func table() []Setting {
 		{"senhasegura.url_life", "", "duration", "30s", "How long a link that opens a session is good: 30s at most.", atMost(func(c *Config) *time.Duration { return &c.Remote.LinkLife }, 30*time.Second)},
 		{"senhasegura.step_up_grace", "", "0 or duration", "5m", "How long a second factor that was proved for one session counts for further ones of the same person in the same browser.", waitOrNone(func(c *Config) *time.Duration { return &c.Remote.Grace })},
 		{"senhasegura.launch_wait", "", "duration", "10m", "How long a session waits for its person to prove a second factor, to give a reason, or to start it once it is approved. How long it waits for approval is said by the grant.", wait(func(c *Config) *time.Duration { return &c.Remote.Wait })},
-		{"senhasegura.idle", "", "duration", "30m", "How long a remote session may go without a key being pressed.", wait(func(c *Config) *time.Duration { return &c.Remote.Idle })},
+		{"senhasegura.idle", "", "duration", "30m", "How long a remote session may go without a key being pressed, or anything passing in its commands, files and forwards.", wait(func(c *Config) *time.Duration { return &c.Remote.Idle })},
 		{"senhasegura.absolute", "", "duration", "12h", "How long a remote session lasts at most.", wait(func(c *Config) *time.Duration { return &c.Remote.Absolute })},
 		{"senhasegura.notices", "", "durations", "15m,10m,5m", "How long before an end that is known people are told of it, each time once.", waits(func(c *Config) *[]time.Duration { return &c.Remote.Notices })},
 		{"senhasegura.reattach", "", "duration", "60s", "How long a browser may be away before its session ends.", wait(func(c *Config) *time.Duration { return &c.Remote.Reattach })},

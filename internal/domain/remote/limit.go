@@ -111,7 +111,7 @@ func (l *Live) keep() {
 			return
 		case <-timer.C:
 			now := l.s.Now()
-			end, tell, next := m.at(now, time.Unix(0, l.typed.Load()))
+			end, tell, next := m.at(now, time.Unix(0, l.used.Load()))
 			for _, n := range tell {
 				l.tell(n)
 			}

@@ -38,7 +38,7 @@ type Live struct {
 	screen screen
 
 	notices    chan Notice
-	typed      atomic.Int64 // when the person last sent something, in Unix nanoseconds
+	used       atomic.Int64 // when somebody last typed in a terminal, or anything passed beside terminals, in Unix nanoseconds
 	unrecorded atomic.Bool  // it goes on without a recorder
 	stopped    atomic.Bool  // nothing is carried any more
 	toTarget   counter
@@ -93,6 +93,9 @@ func (l *Live) set(x Session) {
 
 // Recorded reports whether the session is recorded. It is not where it could not be and the device is set to go on all the same.
 func (l *Live) Recorded() bool { return !l.unrecorded.Load() }
+
+// use puts off the end of a session that nobody uses.
+func (l *Live) use() { l.used.Store(l.s.Now().UnixNano()) }
 
 // Notices is what the person is to be told. One reader at a time; what nobody reads in time is lost, oldest first. It is never closed.
 func (l *Live) Notices() <-chan Notice { return l.notices }
@@ -352,7 +355,7 @@ func (l *Live) begin(ctx context.Context) error {
 		return err
 	}
 	l.set(x)
-	l.typed.Store(s.Now().UnixNano())
+	l.used.Store(s.Now().UnixNano())
 	link, err := s.dial(ctx, x, l.device)
 	if err != nil {
 		return err

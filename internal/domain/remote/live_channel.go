@@ -233,6 +233,9 @@ func (c *channel) fromTarget(p []byte) error {
 	}
 	c.out.Add(int64(len(p)))
 	c.l.toPerson.add(len(p))
+	if !c.pty { // a build that prints for an hour is not idle; a terminal that does is one that nobody looks at
+		c.l.use()
+	}
 	if !c.file {
 		c.l.screen.output(c, p)
 	}
@@ -245,7 +248,7 @@ func (c *channel) toTarget(p []byte) error {
 	}
 	c.in.Add(int64(len(p)))
 	c.l.toTarget.add(len(p))
-	c.l.typed.Store(c.l.s.Now().UnixNano())
+	c.l.use()
 	return nil
 }
 

@@ -104,6 +104,7 @@ func (f *forward) Read(p []byte) (int, error) {
 			return 0, bad
 		}
 		f.l.toPerson.add(n)
+		f.l.use()
 	}
 	if errors.Is(err, io.EOF) {
 		f.out.ended()
@@ -117,7 +118,7 @@ func (f *forward) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	f.l.toTarget.add(len(p))
-	f.l.typed.Store(f.l.s.Now().UnixNano())
+	f.l.use()
 	return f.to.Write(p)
 }
 

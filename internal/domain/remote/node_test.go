@@ -64,6 +64,30 @@ func TestLimits(t *testing.T) {
 			h.gone(l, remote.Idle)
 		})
 	})
+	t.Run("what a command prints is use", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newLiveHouse(t, "a", newLiveStore())
+			l := h.start("x", "ana", everything)
+			began := time.Now()
+			c, err := l.Terminal(t.Context(), remote.Terminal{Command: "make"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			far := h.last()
+			go drain(c)
+			for range 90 {
+				if _, err := far.print.Write([]byte(".")); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+			}
+			<-l.Done()
+			if at := time.Since(began); at != 89*time.Minute+30*time.Minute {
+				t.Errorf("out after %v", at)
+			}
+			h.gone(l, remote.Idle)
+		})
+	})
 	t.Run("typing takes a notice back", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := newLiveHouse(t, "a", newLiveStore())

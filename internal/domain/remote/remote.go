@@ -49,7 +49,7 @@ type Reason string
 // The reasons.
 const (
 	Closed     Reason = "closed"     // the person or the target closed it, or the person did not come back
-	Idle       Reason = "idle"       // nobody typed for too long
+	Idle       Reason = "idle"       // nobody typed in a terminal for too long, and nothing passed beside terminals
 	Dropped    Reason = "dropped"    // somebody with the right ended it
 	Window     Reason = "window"     // the grant's time is over
 	Absolute   Reason = "absolute"   // it lasted as long as sessions may
