@@ -92,11 +92,14 @@ func VerifyRecordingAt(ctx context.Context, path string, keys []ed25519.PublicKe
 		}
 		path = filepath.Dir(path)
 	}
+	if path, err = filepath.Abs(path); err != nil { // "." has a name, too
+		return RecordingReport{}, err
+	}
 	bucket, err := recording.OpenDir(path)
 	if err != nil {
 		return RecordingReport{}, err
 	}
-	report, err := recording.Verify(ctx, bucket, "", recording.Verification{Keys: keys})
+	report, err := recording.Verify(ctx, bucket, "", recording.Verification{Keys: keys, Name: filepath.Base(path)})
 	return report, errors.Join(err, bucket.Close())
 }
 

@@ -2,6 +2,7 @@ package recording
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -52,6 +53,7 @@ type Verification struct {
 	Keys   []ed25519.PublicKey // trusted; none: the manifest vouches for itself
 	Pieces []remote.Piece      // hashes that the database has; nil: not asked
 	Erased bool                // retention has erased the segments
+	Name   string              // by which it was found, such as that of its directory; counts where it is the id of a recording
 }
 
 // maxProblems ends a report that would only repeat itself.
@@ -141,7 +143,7 @@ func (c *checker) manifest(ctx context.Context) (m Manifest, ok bool, err error)
 		return m, false, nil
 	}
 	c.report.Recording, c.report.Cut = m.Session.Recording, m.Cut
-	if c.prefix != "" && c.prefix != m.Session.Recording+"/" {
+	if name := cmp.Or(strings.TrimSuffix(c.prefix, "/"), c.Name); lawfulID.MatchString(name) && name != m.Session.Recording {
 		c.problem(Problem{Segment: manifestName, What: "the manifest is that of recording " + m.Session.Recording})
 	}
 	switch {

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -58,6 +59,15 @@ func TestVerify(t *testing.T) {
 	}
 	if report := verifyDir(t, source); len(report.Problems) > 0 || report.Trust != IntegrityOnly {
 		t.Fatalf("without a key: %+v", report)
+	}
+	for name, bad := range map[string]bool{filepath.Base(source): false, newSession().ID: true, "copy-of-it": false} { // by which somebody found it
+		b, err := OpenDir(source)
+		must(t, err)
+		report, err := Verify(t.Context(), b, "", Verification{Keys: []ed25519.PublicKey{key}, Name: name})
+		must(t, errors.Join(err, b.Close()))
+		if (len(report.Problems) == 1) != bad || bad && !strings.Contains(report.Problems[0].What, "is that of recording "+filepath.Base(source)) {
+			t.Errorf("as %s: %+v", name, report)
+		}
 	}
 	stranger, _, err := ed25519.GenerateKey(nil)
 	must(t, err)
