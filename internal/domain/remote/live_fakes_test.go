@@ -568,14 +568,15 @@ type liveHouse struct {
 	strange []device.HostKey
 	slow    time.Duration // how long a recording takes to begin
 
-	mu       sync.Mutex
-	tapes    map[string]*liveTape
-	begin    error
-	failures []string
-	ended    []remote.Reason
-	carried  map[string]int
-	loud     int
-	cut      []string
+	mu         sync.Mutex
+	tapes      map[string]*liveTape
+	begin      error
+	failures   []string
+	ended      []remote.Reason
+	carried    map[string]int
+	loud       int
+	cut        []string
+	uncuttable int // how often Cut fails
 }
 
 func (h *liveHouse) Begin(_ context.Context, x remote.Session) (remote.Recorder, error) {
@@ -592,6 +593,10 @@ func (h *liveHouse) Begin(_ context.Context, x remote.Session) (remote.Recorder,
 func (h *liveHouse) Cut(_ context.Context, x remote.Session) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.uncuttable > 0 {
+		h.uncuttable--
+		return errDiskFull
+	}
 	h.cut = append(h.cut, x.ID)
 	return nil
 }

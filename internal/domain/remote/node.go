@@ -16,10 +16,12 @@ type node struct {
 	live     map[string]*Live // by session id; those that are starting too
 	draining bool
 	debts    []debt
+	uncut    []Session // of nodes that are gone: their recordings are to be closed
 	beaten   time.Time // when the store last took that this node lives
 
 	made                    sync.Once
 	doomed, grants, watches chan struct{} // something may have changed
+	left                    chan struct{} // something is uncut
 }
 
 // debt is an end that could not be written yet.
@@ -31,7 +33,7 @@ type debt struct {
 
 func (n *node) signals() *node {
 	n.made.Do(func() {
-		n.doomed, n.grants, n.watches = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1)
+		n.doomed, n.grants, n.watches, n.left = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1)
 	})
 	return n
 }
@@ -108,6 +110,7 @@ func (s *Service) Run(ctx context.Context) {
 	loops.Go(func() { s.beats(ctx) })
 	loops.Go(func() { s.looks(ctx) })
 	loops.Go(func() { s.frames(ctx) })
+	loops.Go(func() { s.cuts(ctx) })
 	loops.Wait()
 }
 
@@ -233,7 +236,7 @@ func (s *Service) payDebts(ctx context.Context) {
 	}
 }
 
-// takeOver ends the sessions of nodes that are gone, and closes their recordings. A node that lives and could not reach the store for so long has ended them
+// takeOver ends the sessions of nodes that are gone, and has their recordings closed. A node that lives and could not reach the store for so long has ended them
 // itself by then: see alive.
 func (s *Service) takeOver(ctx context.Context) {
 	now := s.Now()
@@ -246,12 +249,69 @@ func (s *Service) takeOver(ctx context.Context) {
 		if hook := s.Observe.Ended; hook != nil {
 			hook(x.Way, x.Protocol, NodeLost, now.Sub(x.Started))
 		}
-		if c, ok := s.Recordings.(cutter); !ok {
-			continue
-		} else if err := c.Cut(ctx, x); err != nil {
-			s.failed("close recording "+x.ID+" of a node that is gone", err)
+	}
+	s.leaveUncut(lost)
+}
+
+// leaveUncut has recordings closed.
+func (s *Service) leaveUncut(lost []Session) {
+	if _, can := s.Recordings.(cutter); !can || len(lost) == 0 {
+		return
+	}
+	n := s.node.signals()
+	n.mu.Lock()
+	n.uncut = append(n.uncut, lost...)
+	n.mu.Unlock()
+	signal(n.left)
+}
+
+// cuts closes the recordings of nodes that are gone. That takes as long as reading them does; where it fails, such as without the bucket, it is tried again.
+func (s *Service) cuts(ctx context.Context) {
+	to, can := s.Recordings.(cutter)
+	if !can {
+		return
+	}
+	n := s.node.signals()
+	again := time.NewTicker(cutAgain)
+	defer again.Stop()
+	for {
+		s.cutAll(ctx, to)
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.left:
+		case <-again.C:
 		}
 	}
+}
+
+const (
+	cutAgain = time.Minute
+	cutTime  = 30 * time.Minute // for one recording
+)
+
+func (s *Service) cutAll(ctx context.Context, to cutter) {
+	s.node.mu.Lock()
+	uncut := s.node.uncut
+	s.node.uncut = nil
+	s.node.mu.Unlock()
+	for _, x := range uncut {
+		if err := cut(ctx, to, x); err != nil {
+			if ctx.Err() != nil {
+				return // the process ends; the node that carried it signs it when it comes back
+			}
+			s.failed("close recording "+x.ID+" of a node that is gone", err)
+			s.node.mu.Lock()
+			s.node.uncut = append(s.node.uncut, x)
+			s.node.mu.Unlock()
+		}
+	}
+}
+
+func cut(ctx context.Context, to cutter, x Session) error {
+	ctx, cancel := context.WithTimeout(ctx, cutTime)
+	defer cancel()
+	return to.Cut(ctx, x)
 }
 
 // looks ends what must end. Notices make it quick; the looking makes it sure.

@@ -267,6 +267,7 @@ func TestNode_that_is_gone(t *testing.T) {
 		defer b.runs()()
 		l := a.start("x", "ana", everything)
 		kept := b.start("y", "ben", everything)
+		b.uncuttable = 2 // without the bucket, say
 		time.Sleep(time.Minute)
 		if x := b.stored("x"); x.State != remote.Active {
 			t.Fatalf("a node that lives lost its session: %s %q", x.State, x.End)
@@ -276,6 +277,8 @@ func TestNode_that_is_gone(t *testing.T) {
 		if x := b.stored("x"); x.State != remote.Ended || x.End != remote.NodeLost {
 			t.Errorf("it is %s %q", x.State, x.End)
 		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
 		if !slices.Equal(b.cut, []string{"x"}) || !slices.Equal(b.ended, []remote.Reason{remote.NodeLost}) || !slices.Contains(m.recorded(), "session.ended") {
 			t.Errorf("recordings cut: %v, ends counted: %v, events %v", b.cut, b.ended, m.recorded())
 		}
