@@ -256,7 +256,9 @@ func TestAttack_W3_sockets(t *testing.T) {
 		t.Errorf("a used ticket: closed with %d after %q", used.code, used.traffic())
 	}
 	w.answers(t, 51) // and throws nobody out
-	wantEvent(t, e.Gate, "session.request_refused", "refused", func(a gate.Audited) bool { return strings.Contains(a.Reason, "did not begin at a page") && a.Object.ID == p.id })
+	wantEvent(t, e.Gate, "session.request_refused", "refused", func(a gate.Audited) bool {
+		return strings.Contains(a.Reason, "did not begin at a page") && a.Object.ID == p.id
+	})
 
 	t.Run("streams", func(t *testing.T) {
 		delete(p.header, "X-Gatehouse-Csrf")

@@ -183,7 +183,7 @@ func TestAttack_W14_disk_full(t *testing.T) {
 
 	p, w = e.session(t, members{"device": "web-02"})
 	flood(t, w, func() bool { return w.told("unrecorded") })
-	w.enter(t, "\x03") // a terminal forgets what was typed before
+	w.interrupt(t)
 	loudly(t, e, p, w)
 	gate.Eventually(t, func() error {
 		if r := e.Command(t, "", "recording", "verify", p.id); !strings.Contains(r.Stdout, "not recorded") {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -350,6 +351,23 @@ func (w *socket) enter(t *testing.T, text string) {
 	if err := w.conn.Write(t.Context(), websocket.MessageBinary, []byte(text+"\r")); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// interrupt stops what runs in the shell. A key that comes while one of its commands ends by itself stops nothing.
+func (w *socket) interrupt(t *testing.T) {
+	t.Helper()
+	gate.Eventually(t, func() error {
+		w.enter(t, "\x03") // a terminal forgets what was typed before
+		w.enter(t, "echo $((40 + 2))-stopped")
+		for deadline := time.After(3 * time.Second); !strings.Contains(w.screen(), "42-stopped"); {
+			select {
+			case <-w.changed:
+			case <-deadline:
+				return errors.New("it runs on")
+			}
+		}
+		return nil
+	})
 }
 
 // screen is what the target printed.

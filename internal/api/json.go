@@ -54,6 +54,9 @@ type Decoder struct {
 	root *Object
 }
 
+// passed is how much of a body that is too large is read all the same: who is cut off while sending sees a connection reset instead of the reason.
+const passed = 8 << 20
+
 // Decode reads the body of r, at most limit bytes. It reports ErrTooLarge, ErrMediaType or ErrNotJSON.
 // A request without Content-Type is read as JSON.
 func Decode(r *http.Request, limit int64) (*Decoder, error) {
@@ -64,6 +67,7 @@ func Decode(r *http.Request, limit int64) (*Decoder, error) {
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
+		_, _ = io.CopyN(io.Discard, r.Body, passed) // what is sent is not used either way
 		return nil, ErrTooLarge
 	case err != nil:
 		return nil, notJSON("the body ended early")
