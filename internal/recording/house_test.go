@@ -146,7 +146,7 @@ func newHouse(t testing.TB, change ...func(*Archive)) *house {
 func (h *house) after(t testing.TB, spool string) *house {
 	t.Helper()
 	next := newHouse(t, func(a *Archive) { a.Store, a.Spool, a.Signer = h.store, spool, h.Signer })
-	next.dir, next.store, next.Bucket, next.Flush = h.dir, h.store, h.Bucket, h.Flush
+	next.dir, next.store, next.Bucket, next.Flush, next.local = h.dir, h.store, h.Bucket, h.Flush, h.local
 	return next
 }
 

@@ -156,6 +156,21 @@ func TestRecording_holds_every_byte_that_passed(t *testing.T) {
 	})
 }
 
+// Eight bytes at a time are the same as one at a time.
+func TestPlainRun(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		p := rapid.SliceOfN(rapid.OneOf(rapid.ByteRange('a', 'z'), rapid.SampledFrom([]byte("\x00\x1f !\"#[\\]~\x7f\x80\xff")), rapid.Byte()), 0, 40).Draw(rt, "bytes")
+		want := slices.IndexFunc(p, func(c byte) bool { return !plain[c] })
+		if want < 0 {
+			want = len(p)
+		}
+		if got := plainRun(p); got != want {
+			rt.Fatalf("%d of %q, not %d", got, p, want)
+		}
+	})
+}
+
 // Rule W14: a spool that cannot be written ends the recording, and with it the session.
 func TestRecording_fails_where_the_disk_is_full(t *testing.T) {
 	t.Parallel()
@@ -202,7 +217,8 @@ func TestRecording_fails_where_the_bucket_is_lost(t *testing.T) {
 	h.run(t)
 	s := newSession()
 	r, terminal := begin(t, h, s)
-	must(t, h.Bucket.Close())
+	must(t, os.Remove(h.dir))
+	must(t, os.WriteFile(h.dir, nil, 0o600)) // where the directory was
 	must(t, terminal.Output(bytes.Repeat([]byte("x"), 5000)))
 	select {
 	case <-r.Failed():
@@ -214,6 +230,7 @@ func TestRecording_fails_where_the_bucket_is_lost(t *testing.T) {
 		t.Error("the recording ended in peace")
 	}
 	// What the spool holds is finished once there is a bucket again.
+	must(t, os.Remove(h.dir))
 	next := h.after(t, h.Spool)
 	must(t, next.Open(t.Context(), "", h.dir))
 	must(t, next.Recover(t.Context()))

