@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -66,6 +67,9 @@ func (s *Server) listenRecordings(ctx context.Context) error {
 		Uploaded: func(bytes int64, _ time.Duration) { uploaded.Add(float64(bytes)) },
 		Synced:   func(_ int, took time.Duration) { synced.Observe(took.Seconds()) },
 		Free:     func(bytes int64) { free.Set(float64(bytes)) },
+	}
+	if err := s.Recordings.Space(); err != nil {
+		s.Log.Warn("sessions cannot be recorded", slog.Any("error", err))
 	}
 	return nil
 }

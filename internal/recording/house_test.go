@@ -26,7 +26,8 @@ type memory struct {
 	mu     sync.Mutex
 	known  map[string]*remote.Recording
 	pieces map[string][]remote.Piece
-	down   error // what every call reports
+	down   error         // what every call reports
+	slow   time.Duration // how long a piece takes
 }
 
 func newMemory() *memory {
@@ -41,6 +42,7 @@ func (m *memory) BeginRecording(_ context.Context, session string, started time.
 }
 
 func (m *memory) AddPiece(_ context.Context, p remote.Piece) error {
+	time.Sleep(m.slow) // a slow database, not a guess at one
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, is := range m.pieces[p.Session] {
@@ -148,6 +150,14 @@ func (h *house) after(t testing.TB, spool string) *house {
 	next := newHouse(t, func(a *Archive) { a.Store, a.Spool, a.Signer = h.store, spool, h.Signer })
 	next.dir, next.store, next.Bucket, next.Flush, next.local = h.dir, h.store, h.Bucket, h.Flush, h.local
 	return next
+}
+
+// uploads brings what is pending to the bucket, without the loops.
+func (h *house) uploads(t testing.TB) {
+	t.Helper()
+	for r := h.queue.take(); r != nil; r = h.queue.take() {
+		r.serve(t.Context())
+	}
 }
 
 // run starts the loops of the archive for as long as the test.

@@ -1,10 +1,13 @@
 package recording
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
 	"os"
+	"sync"
+	"time"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/remote"
 )
@@ -15,7 +18,10 @@ import (
 const maxPending = 16
 
 // Room implements remote.Recorder.
-func (r *recorder) Room(until <-chan struct{}) {
+func (r *recorder) Room(input bool, until <-chan struct{}) {
+	if input && !r.a.Settings.Keystrokes { // it is counted alone
+		return
+	}
 	for {
 		r.mu.Lock()
 		full, moved := len(r.pending) >= maxPending, r.moved
@@ -42,39 +48,92 @@ func (r *recorder) grow(n int) error {
 	return nil
 }
 
-// space returns why there is too little room on the disks for what is recorded.
-func (a *Archive) space() error {
-	least := a.Settings.MinFree
-	if least == 0 {
+// space is what is known of the room on the disks of spool and bucket. It is looked at apart from all else: a disk that does not answer holds up whoever asks.
+type space struct {
+	mu    sync.Mutex
+	free  int64     // on the fullest
+	at    time.Time // when that was; zero: never
+	fault error     // of the last look, where it went wrong
+}
+
+func (s *space) known() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.at.IsZero() || s.fault != nil
+}
+
+// short returns why there is too little room for what is recorded.
+func (s *space) short(w Settings) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case w.MinFree == 0:
 		return nil
-	}
-	free := int64(math.MaxInt64)
-	for _, dir := range []string{a.Spool, a.local} {
-		there, err := a.freeOn(dir)
-		if err != nil {
-			return fmt.Errorf("look for room on the disk: %w", err)
-		}
-		free = min(free, there)
-	}
-	if a.Observe.Free != nil {
-		a.Observe.Free(free)
-	}
-	if free < least {
-		return fmt.Errorf("%w: %d MiB free, at least %d MiB have to be", errLow, free>>20, least>>20)
+	case s.at.IsZero() && s.fault == nil: // not looked at yet
+		return nil
+	case time.Since(s.at) > max(w.Patience, 2*w.Sync): // an answer now and then may fail
+		return fmt.Errorf("%w: %w", errNoAnswer, s.fault)
+	case s.free < w.MinFree:
+		return fmt.Errorf("%w: %d MiB free, and recording.min_free is %d MiB", errLow, s.free>>20, w.MinFree>>20)
 	}
 	return nil
 }
 
-var errLow = errors.New("the disk of recordings is nearly full")
+var (
+	errLow      = errors.New("the disk of recordings is nearly full")
+	errNoAnswer = errors.New("the disk of recordings does not say what is free")
+)
+
+// Space looks at the disks, and returns why there is too little room on them for what is recorded.
+func (a *Archive) Space() error {
+	a.look()
+	return a.space.short(a.Settings)
+}
+
+// diskLoop looks at the disks until ctx ends.
+func (a *Archive) diskLoop(ctx context.Context) {
+	tick := time.NewTicker(a.Settings.Sync)
+	defer tick.Stop()
+	for {
+		a.look()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// look asks how much is free.
+func (a *Archive) look() {
+	free := int64(math.MaxInt64)
+	var fault error
+	for _, dir := range []string{a.Spool, a.local} {
+		there, err := a.freeOn(dir)
+		free, fault = min(free, there), errors.Join(fault, err)
+	}
+	if fault == nil && a.Observe.Free != nil {
+		a.Observe.Free(free)
+	}
+	s := &a.space
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fault = fault; fault == nil {
+		s.free, s.at = free, time.Now()
+	}
+}
 
 // freeOn is how much is free on the disk of a directory; as much as can be where there is none yet, or the system does not say.
 func (a *Archive) freeOn(dir string) (int64, error) {
+	if dir == "" {
+		return math.MaxInt64, nil
+	}
 	look := a.free
 	if look == nil {
 		look = freeOf
 	}
 	free, err := look(dir)
-	if dir == "" || errors.Is(err, os.ErrNotExist) || errors.Is(err, errors.ErrUnsupported) {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, errors.ErrUnsupported) {
 		return math.MaxInt64, nil
 	}
 	return free, err

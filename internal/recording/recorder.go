@@ -39,6 +39,7 @@ type recorder struct {
 	over     bool
 	pending  []*segment    // closed, and not all the way in the bucket
 	moved    chan struct{} // closed, and another, when one of them is
+	brought  time.Time     // when one of them last was
 	serving  bool          // somebody is at the pending ones
 	queued   bool          // it is in the archive's queue
 	left     bool          // its end could not be delivered: Recover has it once nobody serves it

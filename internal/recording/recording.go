@@ -75,6 +75,7 @@ type Archive struct {
 
 	local string                          // the directory that is the bucket; empty where it is elsewhere
 	free  func(dir string) (int64, error) // bytes that are free on the disk of a directory; nil: as the system says
+	space space
 
 	mu    sync.Mutex
 	live  map[string]*recorder // by session
@@ -104,7 +105,10 @@ func (a *Archive) Begin(ctx context.Context, s remote.Session) (remote.Recorder,
 	if !lawfulID.MatchString(s.ID) {
 		return nil, fmt.Errorf("begin recording: %q is no id of a session", s.ID)
 	}
-	if err := a.space(); err != nil {
+	if !a.space.known() {
+		a.look()
+	}
+	if err := a.space.short(a.Settings); err != nil {
 		return nil, fmt.Errorf("begin recording: %w", err)
 	}
 	r := newRecorder(a, s)

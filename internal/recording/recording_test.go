@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -308,14 +309,15 @@ func TestRoom(t *testing.T) {
 	h := newHouse(t, func(a *Archive) { a.Settings.SegmentBytes, a.Settings.Patience = 1024, time.Hour })
 	r, terminal := begin(t, h, newSession()) // nobody uploads yet
 	for range maxPending {
-		r.Room(nil)
+		r.Room(false, nil)
 		must(t, terminal.Output(bytes.Repeat([]byte("x"), 1024)))
 	}
+	r.Room(true, nil) // what people type is counted alone
 	over := make(chan struct{})
 	close(over)
-	r.Room(over) // returns, though there is none
+	r.Room(false, over) // returns, though there is none
 	waited := make(chan struct{})
-	go func() { r.Room(nil); close(waited) }()
+	go func() { r.Room(false, nil); close(waited) }()
 	select {
 	case <-waited:
 		t.Fatal("there is room")
@@ -323,6 +325,83 @@ func TestRoom(t *testing.T) {
 	}
 	h.run(t)
 	<-waited
+}
+
+// An answer that does not come once is none; for long it is a disk of which nobody knows. A disk that hangs holds up neither what is recorded nor its end.
+func TestRecording_asks_the_disk_apart_from_all_else(t *testing.T) {
+	t.Parallel()
+	var bad atomic.Bool
+	hang := make(chan struct{})
+	h := newHouse(t, func(a *Archive) {
+		a.Settings.MinFree, a.Settings.Patience, a.Settings.SegmentTime = 500, 300*time.Millisecond, 10*time.Millisecond
+		a.free = func(string) (int64, error) {
+			if bad.Load() {
+				<-hang
+				return 0, errLow
+			}
+			return 1000, nil
+		}
+	})
+	h.run(t)
+	t.Cleanup(sync.OnceFunc(func() { close(hang) }))
+	s := newSession()
+	r, terminal := begin(t, h, s)
+	bad.Store(true)
+	must(t, terminal.Output([]byte("on and on")))
+	eventually(t, func() bool { // its segment is closed and stored all the same
+		pieces, err := h.store.Pieces(t.Context(), s.ID)
+		return err == nil && slices.ContainsFunc(pieces, func(p remote.Piece) bool { return p.Track == "terminal" })
+	})
+	select {
+	case <-r.Failed():
+	case <-time.After(10 * time.Second):
+		t.Fatal("nobody asks any more")
+	}
+	is(t, r.Err(), errNoAnswer)
+	if _, err := h.Begin(t.Context(), newSession()); !errors.Is(err, errNoAnswer) {
+		t.Errorf("began with %v", err)
+	}
+}
+
+// Whoever prints most keeps nobody from being recorded, and is recorded however slow the place is where recordings are kept.
+func TestRecording_of_others_goes_on_in_a_flood(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, func(a *Archive) {
+		a.Settings.SegmentBytes, a.Settings.SegmentTime, a.Settings.Patience = 4096, 10*time.Millisecond, 300*time.Millisecond
+	})
+	h.store.slow = 10 * time.Millisecond
+	h.run(t)
+	stop := make(chan struct{})
+	var floods sync.WaitGroup
+	for range 2 * uploaders {
+		r, terminal := begin(t, h, newSession())
+		floods.Go(func() {
+			for {
+				r.Room(false, stop)
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := terminal.Output(bytes.Repeat([]byte("x"), 4096)); err != nil {
+					t.Errorf("a flood: %v", err)
+					return
+				}
+			}
+		})
+	}
+	for range 3 {
+		s := newSession()
+		r, terminal := begin(t, h, s)
+		must(t, terminal.Output([]byte("hello")))
+		eventually(t, func() bool {
+			pieces, err := h.store.Pieces(t.Context(), s.ID)
+			return err != nil || r.Err() != nil || slices.ContainsFunc(pieces, func(p remote.Piece) bool { return p.Track == "terminal" })
+		})
+		must(t, r.Err())
+	}
+	close(stop)
+	floods.Wait()
 }
 
 func TestRecording_segments_close_by_time(t *testing.T) {
@@ -420,7 +499,7 @@ func TestCut_by_another_node(t *testing.T) {
 	h, s := newHouse(t, func(a *Archive) { a.Settings.SegmentBytes = 4096 }), newSession()
 	_, terminal := begin(t, h, s)
 	must(t, terminal.Output(bytes.Repeat([]byte("a"), 5000)))
-	h.queue.take().serve(t.Context())
+	h.uploads(t)
 	must(t, terminal.Output([]byte("and what never left the node")))
 
 	other := h.after(t, t.TempDir())
@@ -454,7 +533,7 @@ func TestCut_names_what_never_reached_the_bucket(t *testing.T) {
 	_, terminal := begin(t, h, s)
 	must(t, terminal.Output(bytes.Repeat([]byte("a"), 5000)))
 	must(t, terminal.Output(bytes.Repeat([]byte("b"), 5000)))
-	h.queue.take().serve(t.Context())
+	h.uploads(t)
 	must(t, os.Remove(filepath.Join(h.dir, s.ID, "terminal.000002.cast")))
 	other := h.after(t, t.TempDir())
 	must(t, other.Cut(t.Context(), s))
@@ -475,7 +554,7 @@ func TestCut_names_a_hole(t *testing.T) {
 	_, terminal := begin(t, h, s)
 	must(t, terminal.Output(bytes.Repeat([]byte("a"), 5000)))
 	must(t, terminal.Output(bytes.Repeat([]byte("b"), 5000)))
-	h.queue.take().serve(t.Context())
+	h.uploads(t)
 	must(t, os.Remove(filepath.Join(h.dir, s.ID, "terminal.000001.cast")))
 	must(t, h.after(t, t.TempDir()).Cut(t.Context(), s))
 	report := verifyDir(t, filepath.Join(h.dir, s.ID), h.Signer.Public())

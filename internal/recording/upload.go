@@ -82,6 +82,7 @@ func (a *Archive) Run(ctx context.Context) {
 		loops.Go(func() { a.uploadLoop(ctx) })
 	}
 	loops.Go(func() { a.recoverLoop(ctx) })
+	loops.Go(func() { a.diskLoop(ctx) })
 	tick := time.NewTicker(a.Settings.Sync)
 	defer tick.Stop()
 	for {
@@ -125,7 +126,7 @@ func (a *Archive) recoverLoop(ctx context.Context) {
 
 // tick syncs what was written since the last, closes segments that have had their time, and looks whether the bucket keeps up.
 func (a *Archive) tick() {
-	now, low := a.Now(), a.space()
+	now, low := a.Now(), a.space.short(a.Settings)
 	var dirty []*track
 	for _, r := range a.recorders() {
 		for _, t := range r.all() {
@@ -167,11 +168,12 @@ func (a *Archive) syncAll(dirty []*track) {
 	}
 }
 
-// patience fails a recording whose oldest closed segment waits for too long (rule W14), and has the others tried again.
+// patience fails a recording of which a closed segment waits while none has been stored for too long (rule W14), and has the others tried again. That the
+// place is slow is not enough: whoever prints fast waits for it in Room, and must not get by that to where nobody records them.
 func (r *recorder) patience(now time.Time) {
 	r.mu.Lock()
 	waits := len(r.pending) > 0
-	late := waits && now.Sub(r.pending[0].piece.Closed) > r.a.Settings.Patience
+	late := waits && min(now.Sub(r.pending[0].piece.Closed), now.Sub(r.brought)) > r.a.Settings.Patience
 	enqueue := waits && !r.serving && !r.queued
 	r.queued = r.queued || enqueue
 	r.mu.Unlock()
@@ -185,7 +187,8 @@ func (r *recorder) patience(now time.Time) {
 
 var errLate = errors.New("what was recorded could not be stored in time")
 
-// serve uploads what is pending, in order, until nothing is or something fails; the next tick tries again.
+// serve uploads the oldest segment that is pending, and gets in line again: whoever prints most keeps nobody from being recorded. Where it fails the next
+// tick tries again.
 func (r *recorder) serve(ctx context.Context) {
 	r.mu.Lock()
 	r.queued = false
@@ -195,37 +198,52 @@ func (r *recorder) serve(ctx context.Context) {
 	}
 	r.serving = true
 	r.mu.Unlock()
-	if err := r.uploadAll(ctx); err != nil && ctx.Err() == nil {
+	more, err := r.uploadNext(ctx)
+	if err != nil && ctx.Err() == nil {
 		r.a.OnError("upload recording "+r.about.Recording, err)
 	}
 	r.mu.Lock()
 	r.serving = false
 	left := r.left
+	again := more && err == nil && !left && !r.queued
+	r.queued = r.queued || again
 	r.mu.Unlock()
 	if left {
 		r.a.leave(r)
 	}
+	if again {
+		r.a.queue.add(r)
+	}
 }
 
-// uploadAll must be called by one at a time: whoever has set serving.
+// uploadAll must be called by one at a time: whoever has set serving. So must uploadNext.
 func (r *recorder) uploadAll(ctx context.Context) error {
 	for {
-		r.mu.Lock()
-		if len(r.pending) == 0 {
-			r.mu.Unlock()
-			return nil
-		}
-		s := r.pending[0]
-		r.mu.Unlock()
-		if err := r.a.upload(ctx, s); err != nil {
+		if more, err := r.uploadNext(ctx); err != nil || !more {
 			return err
 		}
-		r.mu.Lock()
-		r.pending[0], r.pending = nil, r.pending[1:]
-		close(r.moved)
-		r.moved = make(chan struct{})
-		r.mu.Unlock()
 	}
+}
+
+// uploadNext uploads the oldest segment that is pending, and says whether there are more.
+func (r *recorder) uploadNext(ctx context.Context) (more bool, err error) {
+	r.mu.Lock()
+	if len(r.pending) == 0 {
+		r.mu.Unlock()
+		return false, nil
+	}
+	s := r.pending[0]
+	r.mu.Unlock()
+	if err := r.a.upload(ctx, s); err != nil {
+		return true, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pending[0], r.pending = nil, r.pending[1:]
+	r.brought = r.a.Now()
+	close(r.moved)
+	r.moved = make(chan struct{})
+	return len(r.pending) > 0, nil
 }
 
 // deliver uploads what is pending of a session that is over: for as long as patience lasts.
@@ -291,8 +309,9 @@ func (a *Archive) upload(ctx context.Context, s *segment) error {
 	return nil
 }
 
-// errChanged says that the spool does not hold what was written to it.
-var errChanged = errors.New("it was changed in the spool")
+// errChanged says that the database has another hash of a segment. That the bytes are those which were written is not looked at again here: whoever
+// verifies sees it.
+var errChanged = errors.New("the database knows it by another hash")
 
 // bring takes a segment out of the spool, into the bucket. On one disk it stays where it is and changes its name, which is on the disk by the time that the
 // spool is given up: a crash of the machine before leaves it in one of the two.

@@ -56,7 +56,7 @@ type Live struct {
 	ready    bool     // Start has returned it
 	why      Reason
 	by       string
-	trouble  string // what went wrong, where why is Failed
+	trouble  string // what went wrong, where why is Failed, or Unrecorded for more than there may be
 	open     map[*channel]struct{}
 	forwards map[*forward]struct{}
 }
@@ -119,13 +119,16 @@ func (l *Live) Ended() Reason {
 }
 
 // Close ends the session, once: the first reason counts. by names who wanted it; empty is the person, or nobody. It does not wait.
-func (l *Live) Close(why Reason, by string) {
+func (l *Live) Close(why Reason, by string) { l.closeIn(why, by, "") }
+
+// closeIn is Close with what went wrong.
+func (l *Live) closeIn(why Reason, by, trouble string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.why != "" {
 		return
 	}
-	l.why, l.by = why, by
+	l.why, l.by, l.trouble = why, by, trouble
 	close(l.ending)
 }
 
@@ -199,9 +202,7 @@ func (l *Live) keeper() Recorder {
 func (l *Live) lost(cause error) error {
 	full := errors.Is(cause, ErrFull) // or whoever is recorded could print until nobody records them
 	if full {
-		l.mu.Lock()
-		l.trouble = fault.Text(cause)
-		l.mu.Unlock()
+		l.closeIn(Unrecorded, "", fault.Text(cause))
 	}
 	if full || !l.device.Unrecorded {
 		l.Close(Unrecorded, "")
@@ -407,10 +408,7 @@ func (l *Live) unbegun(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		l.Close(Closed, "") // the person went away
 	default:
-		l.mu.Lock()
-		l.trouble = fault.Text(err) // or nobody but the person could tell a wrong password from a machine that is down
-		l.mu.Unlock()
-		l.Close(Failed, "")
+		l.closeIn(Failed, "", fault.Text(err)) // or nobody but the person could tell a wrong password from a machine that is down
 	}
 	l.mu.Lock()
 	why := l.why

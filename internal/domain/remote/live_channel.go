@@ -46,6 +46,8 @@ type channel struct {
 	file bool      // SFTP: who looks on does not see it
 	pty  bool
 
+	shell bool // what it prints is nobody's use: a shell, or a command in a terminal
+
 	in, out atomic.Int64 // bytes to the target and from it
 
 	mu   sync.RWMutex // held for writing only to shut
@@ -68,7 +70,7 @@ func (l *Live) Terminal(ctx context.Context, t Terminal) (Channel, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.pty = t.PTY
+	c.pty, c.shell = t.PTY, t.PTY || t.Command == ""
 	if r := l.keeper(); r != nil { // before the first byte: rule S15
 		if err := c.record(r, Track{Name: c.name, Kind: kind, Terminal: t}); err != nil {
 			l.drop(c)
@@ -233,7 +235,7 @@ func (c *channel) fromTarget(p []byte) error {
 	}
 	c.out.Add(int64(len(p)))
 	c.l.toPerson.add(len(p))
-	if !c.pty { // a build that prints for an hour is not idle; a terminal that does is one that nobody looks at
+	if !c.shell { // a build that prints for an hour is not idle; a terminal that does is one that nobody looks at
 		c.l.use()
 	}
 	if !c.file {
@@ -264,9 +266,7 @@ func (c *channel) spoil(err error) error {
 func (c *channel) Read(p []byte) (int, error) { return c.read(c.to, p) }
 
 func (c *channel) read(from io.Reader, p []byte) (int, error) {
-	if r := c.l.keeper(); r != nil && !c.file {
-		r.Room(c.l.done)
-	}
+	c.room(false)
 	n, err := from.Read(p)
 	if n > 0 {
 		if bad := c.fromTarget(p[:n]); bad != nil {
@@ -277,8 +277,16 @@ func (c *channel) read(from io.Reader, p []byte) (int, error) {
 	return n, err
 }
 
+// room waits until there is room for more to be recorded.
+func (c *channel) room(input bool) {
+	if r := c.l.keeper(); r != nil && !c.file {
+		r.Room(input, c.l.done)
+	}
+}
+
 // Write implements Channel.
 func (c *channel) Write(p []byte) (int, error) {
+	c.room(true)
 	if err := c.toTarget(p); err != nil {
 		return 0, err
 	}

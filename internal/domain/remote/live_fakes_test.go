@@ -463,11 +463,11 @@ func (t *liveTape) Note(n remote.Note) error {
 	return t.err
 }
 
-func (t *liveTape) Room(until <-chan struct{}) {
+func (t *liveTape) Room(input bool, until <-chan struct{}) {
 	t.mu.Lock()
 	behind := t.behind
 	t.mu.Unlock()
-	if behind == nil {
+	if behind == nil || input {
 		return
 	}
 	select {

@@ -298,7 +298,7 @@ func (s *Service) cutAll(ctx context.Context, to cutter) {
 	for _, x := range uncut {
 		if err := cut(ctx, to, x); err != nil {
 			if ctx.Err() != nil {
-				return // the process ends; the node that carried it signs it when it comes back
+				return // the process ends: what is left is signed by the node that carried it, should it come back
 			}
 			s.failed("close recording "+x.ID+" of a node that is gone", err)
 			s.node.mu.Lock()

@@ -102,8 +102,9 @@ type Recorder interface {
 	Track(t Track) (Tracker, error)
 	// Note keeps something that happened: a file, a forward, a refusal.
 	Note(n Note) error
-	// Room waits while what was recorded cannot be stored as fast as it comes, or until that is closed. Ask before more is read of a target.
-	Room(until <-chan struct{})
+	// Room waits while what was recorded cannot be stored as fast as it comes, or until that is closed. Ask before more is read of a target, or, with input,
+	// written to one.
+	Room(input bool, until <-chan struct{})
 	// Failed is closed when the recording cannot go on; Err says why.
 	Failed() <-chan struct{}
 	Err() error

@@ -50,8 +50,8 @@ func (s *Service) SweepOnce(ctx context.Context) error {
 	}
 }
 
-// lapsing is how many of them end at a time: a store makes several writes durable at once.
-const lapsing = 16
+// lapsing is how many of them end at a time: a store makes several writes durable at once, and has other callers.
+const lapsing = 4
 
 // lapseAll ends sessions that waited too long, and reports the first error.
 func (s *Service) lapseAll(ctx context.Context, late []Session) error {
