@@ -193,6 +193,29 @@ func TestAttack_W14_disk_full(t *testing.T) {
 	})
 }
 
+// Rule W14 where somebody prints until their recording is as large as one may be: also on a device whose sessions may go on unrecorded.
+func TestAttack_W14_endless_recording(t *testing.T) {
+	t.Parallel()
+	e := build(t, gate.Options{Settings: map[string]string{"recording.max_bytes": "1MiB"}})
+	e.device(t, "web-02", e.line.port, "--unrecorded")
+	e.Must(t, "grant", "add", "--user", "dana", "--device", "web-02")
+	for _, device := range []string{"web-01", "web-02"} {
+		p, w := e.session(t, members{"device": device})
+		flood(t, w, never)
+		if why := w.ends(t); why != "unrecorded" {
+			t.Errorf("%s: ended for %q", device, why)
+		}
+		wantEvent(t, e.Gate, "session.ended", "done", func(a gate.Audited) bool {
+			return a.Object.ID == p.id && a.Reason == "the recording is as large as recordings may be"
+		})
+		said := keep(t, e.Gate, p.id)
+		shown, recorded := strings.Count(w.screen(), "x"), strings.Count(e.Must(t, "recording", "export", p.id, "--raw"), "x")
+		if shown > recorded || recorded > 1<<20 || !strings.Contains(said, "as large as") {
+			t.Errorf("%s: the person saw %d bytes of it, %d are recorded; %s", device, shown, recorded, said)
+		}
+	}
+}
+
 // Rule W14 where the bucket goes away in the middle of a session, and comes back.
 func TestAttack_W14_bucket_gone(t *testing.T) {
 	t.Parallel()
