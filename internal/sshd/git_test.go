@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -501,7 +502,7 @@ func TestGit_callers_share_turns(t *testing.T) {
 	}
 }
 
-// noting keeps who called last, and serves nothing.
+// noting keeps who called last, and serves nothing: it hears the client out.
 type noting struct {
 	sshd.Repositories
 	caller string
@@ -509,5 +510,6 @@ type noting struct {
 
 func (n *noting) Upload(_ context.Context, _ string, with git.Exchange) error {
 	n.caller = with.Caller
-	return nil
+	_, err := io.Copy(io.Discard, with.In)
+	return err
 }
