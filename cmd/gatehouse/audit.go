@@ -297,8 +297,8 @@ type auditList struct {
 
 // Run lists the newest sealed events, oldest first, so that the last line is the last that happened.
 func (c *auditList) Run(ctx context.Context, p *process) error {
-	if c.Limit < 1 {
-		return usagef("--limit: %d is no number from 1 on; correct it", c.Limit)
+	if err := limited(c.Limit); err != nil {
+		return err
 	}
 	return p.withAudit(ctx, func(from *app.AuditSource) error {
 		last, _, err := lastSeal(ctx, from)

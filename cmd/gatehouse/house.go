@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"os/user"
 	"strconv"
@@ -64,19 +65,29 @@ func advice(err error, missing string) string {
 	}
 }
 
+// limited refuses a --limit that lists nothing.
+func limited(most int64) error {
+	if most < 1 {
+		return usagef("--limit: %d is no number from 1 on; correct it", most)
+	}
+	return nil
+}
+
 // every reads a listing to its end, page by page.
 func every[T any](read func(page.Window) (page.Page[T], error)) ([]T, error) {
-	var all []T
-	for {
-		part, err := read(page.Of(int64(len(all)), page.MaxLimit))
+	return upTo(math.MaxInt64, read)
+}
+
+// upTo reads the first so many of a listing, page by page.
+func upTo[T any](most int64, read func(page.Window) (page.Page[T], error)) (all []T, err error) {
+	for more := true; more && int64(len(all)) < most; {
+		part, err := read(page.Of(int64(len(all)), min(most-int64(len(all)), page.MaxLimit)))
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, part.Items...)
-		if !part.HasMore() || len(part.Items) == 0 {
-			return all, nil
-		}
+		all, more = append(all, part.Items...), part.HasMore() && len(part.Items) > 0
 	}
+	return all, nil
 }
 
 // readPassword reads a password from standard input: a hidden answer on a terminal, else all of the input

@@ -74,8 +74,8 @@ func (r recordingJSON) row() []string {
 
 // Run lists.
 func (c *recordingList) Run(ctx context.Context, p *process) error {
-	if c.Limit < 1 {
-		return usagef("--limit: %d is no number from 1 on; correct it", c.Limit)
+	if err := limited(c.Limit); err != nil {
+		return err
 	}
 	return p.withHouse(ctx, func(h *app.House, by access.Caller) error {
 		which := remote.Which{Active: c.Active}

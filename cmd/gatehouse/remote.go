@@ -68,8 +68,8 @@ func wireRemote(x remote.Session) remoteJSON {
 
 // Run lists the sessions that started.
 func (c *remoteList) Run(ctx context.Context, p *process) error {
-	if c.Limit < 1 {
-		return usagef("--limit: %d is no number from 1 on; correct it", c.Limit)
+	if err := limited(c.Limit); err != nil {
+		return err
 	}
 	return p.withHouse(ctx, func(h *app.House, by access.Caller) error {
 		which := remote.Which{Active: c.Active}
@@ -87,7 +87,7 @@ func (c *remoteList) Run(ctx context.Context, p *process) error {
 			}
 			which.Device = d.ID
 		}
-		all, err := c.read(func(w page.Window) (page.Page[remote.Session], error) { return h.Remote.List(ctx, by, which, w) })
+		all, err := upTo(c.Limit, func(w page.Window) (page.Page[remote.Session], error) { return h.Remote.List(ctx, by, which, w) })
 		if err != nil {
 			return failed("list remote sessions", err, "run `gatehouse migrate`")
 		}
@@ -99,18 +99,6 @@ func (c *remoteList) Run(ctx context.Context, p *process) error {
 			return []string{strconv.FormatInt(x.Number, 10), x.User, x.Device, x.Username, x.Protocol, x.State, moment(x.Started), ifAny(x.Ended), x.End, x.Address}
 		})
 	})
-}
-
-// read reads the listing as far as was asked for.
-func (c *remoteList) read(list func(page.Window) (page.Page[remote.Session], error)) (all []remote.Session, err error) {
-	for more := true; more && int64(len(all)) < c.Limit; {
-		part, err := list(page.Of(int64(len(all)), c.Limit-int64(len(all))))
-		if err != nil {
-			return nil, err
-		}
-		all, more = append(all, part.Items...), part.HasMore() && len(part.Items) > 0
-	}
-	return all, nil
 }
 
 type remoteEnd struct {

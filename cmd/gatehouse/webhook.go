@@ -39,8 +39,8 @@ type webhookDeliveries struct {
 
 // Run lists deliveries.
 func (c *webhookDeliveries) Run(ctx context.Context, p *process) error {
-	if c.Limit < 1 {
-		return usagef("--limit: %d is no number from 1 on; correct it", c.Limit)
+	if err := limited(int64(c.Limit)); err != nil {
+		return err
 	}
 	return p.withHouse(ctx, func(h *app.House, by access.Caller) error {
 		filter := webhook.Filter{Owner: c.Session, Webhook: c.Webhook, State: webhook.State(c.State), Limit: c.Limit}

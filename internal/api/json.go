@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"strings"
@@ -54,21 +53,16 @@ type Decoder struct {
 	root *Object
 }
 
-// passed is how much of a body that is too large is read all the same: who is cut off while sending sees a connection reset instead of the reason.
-const passed = 8 << 20
-
 // Decode reads the body of r, at most limit bytes. It reports ErrTooLarge, ErrMediaType or ErrNotJSON.
 // A request without Content-Type is read as JSON.
 func Decode(r *http.Request, limit int64) (*Decoder, error) {
 	if !isJSON(r.Header) {
 		return nil, ErrMediaType
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, limit))
-	var large *http.MaxBytesError
+	body, err := ReadBody(r, limit)
 	switch {
-	case errors.As(err, &large):
-		_, _ = io.CopyN(io.Discard, r.Body, passed) // what is sent is not used either way
-		return nil, ErrTooLarge
+	case errors.Is(err, ErrTooLarge):
+		return nil, err
 	case err != nil:
 		return nil, notJSON("the body ended early")
 	}

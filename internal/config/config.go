@@ -217,7 +217,7 @@ type Recording struct {
 	SegmentBytes   int64
 	SegmentTime    time.Duration
 	Sync           time.Duration // between two syncs of the spool to disk
-	UploadPatience time.Duration // how long a closed segment may wait for the bucket
+	UploadPatience time.Duration // how long a closed segment may wait while none of its recording is stored
 	MaxBytes       int64         // of one recording; 0: as many as come
 	MinFree        int64         // bytes that stay free on the disks of recordings; 0: none
 	SweepEvery     time.Duration

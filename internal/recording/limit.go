@@ -56,12 +56,6 @@ type space struct {
 	fault error     // of the last look, where it went wrong
 }
 
-func (s *space) known() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !s.at.IsZero() || s.fault != nil
-}
-
 // short returns why there is too little room for what is recorded.
 func (s *space) short(w Settings) error {
 	s.mu.Lock()
@@ -72,7 +66,7 @@ func (s *space) short(w Settings) error {
 	case s.at.IsZero() && s.fault == nil: // not looked at yet
 		return nil
 	case time.Since(s.at) > max(w.Patience, 2*w.Sync): // an answer now and then may fail
-		return fmt.Errorf("%w: %w", errNoAnswer, s.fault)
+		return errors.Join(errNoAnswer, s.fault) // one that hangs has none
 	case s.free < w.MinFree:
 		return fmt.Errorf("%w: %d MiB free, and recording.min_free is %d MiB", errLow, s.free>>20, w.MinFree>>20)
 	}

@@ -37,7 +37,7 @@ type Settings struct {
 	SegmentBytes int64         // a segment of that size is closed; 1 MiB
 	SegmentTime  time.Duration // a segment of that age is closed; 60 s
 	Sync         time.Duration // how often the spool is synced to disk; 1 s
-	Patience     time.Duration // how long a closed segment may wait for the bucket; 30 s
+	Patience     time.Duration // how long a closed segment may wait while none of its recording is stored; 30 s
 	MaxBytes     int64         // a recording of that size has its session end; 0: none does
 	MinFree      int64         // bytes that stay free on the disks of spool and bucket; 0: none
 }
@@ -104,9 +104,6 @@ func (a *Archive) Begin(ctx context.Context, s remote.Session) (remote.Recorder,
 	}
 	if !lawfulID.MatchString(s.ID) {
 		return nil, fmt.Errorf("begin recording: %q is no id of a session", s.ID)
-	}
-	if !a.space.known() {
-		a.look()
 	}
 	if err := a.space.short(a.Settings); err != nil {
 		return nil, fmt.Errorf("begin recording: %w", err)

@@ -358,6 +358,9 @@ func TestRecording_asks_the_disk_apart_from_all_else(t *testing.T) {
 		t.Fatal("nobody asks any more")
 	}
 	is(t, r.Err(), errNoAnswer)
+	if strings.Contains(r.Err().Error(), "%!") {
+		t.Errorf("it says %q", r.Err())
+	}
 	if _, err := h.Begin(t.Context(), newSession()); !errors.Is(err, errNoAnswer) {
 		t.Errorf("began with %v", err)
 	}

@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/gatehouse-project/gatehouse/internal/api"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
 
@@ -29,9 +29,8 @@ type object struct {
 // read reads the body of a request. No body, blanks and {} are the same; no Content-Type is JSON, and any other is refused
 // because a form would let other sites send it.
 func read(r *http.Request) (*object, error) {
-	raw, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
+	raw, err := api.ReadBody(r, maxBody)
+	if errors.Is(err, api.ErrTooLarge) {
 		return nil, errTooLarge
 	}
 	if err != nil {

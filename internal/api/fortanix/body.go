@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"regexp"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/gatehouse-project/gatehouse/internal/api"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
 )
 
@@ -30,9 +30,8 @@ type object struct {
 
 // read reads the body of a request. No body, blanks and {} are the same; no Content-Type is JSON.
 func read(r *http.Request) (*object, error) {
-	raw, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
+	raw, err := api.ReadBody(r, maxBody)
+	if errors.Is(err, api.ErrTooLarge) {
 		return nil, errTooLarge
 	}
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/gatehouse-project/gatehouse/internal/api"
 )
 
 const (
@@ -33,10 +35,9 @@ func read(r *http.Request) (*fields, error) {
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return nil, errMalformed
 	}
-	raw, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
-	var large *http.MaxBytesError
+	raw, err := api.ReadBody(r, maxBody)
 	switch {
-	case errors.As(err, &large):
+	case errors.Is(err, api.ErrTooLarge):
 		return nil, errTooLarge
 	case err != nil:
 		return nil, errMalformed

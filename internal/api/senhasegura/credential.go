@@ -120,7 +120,7 @@ func (f *fields) credential() vault.New {
 	}
 	in.Type, in.OfDevice.Type = f.types()
 	in.Extra = f.settings()
-	in.Protocols, in.RemoteApp = f.session()
+	in.Protocols, in.RemoteApp = f.sessionSettings()
 	return in
 }
 
@@ -153,27 +153,25 @@ func (f *fields) settings() map[string]any {
 	return extra
 }
 
-// session reads by which protocols a credential may be used, and whether it opens a remote application alone.
-func (f *fields) session() (protocols *[]device.Protocol, remoteApp *bool) {
+// sessionSettings reads by which protocols a credential may be used, and whether it opens a remote application alone.
+func (f *fields) sessionSettings() (protocols *[]device.Protocol, remoteApp *bool) {
 	settings := f.object("session_settings")
 	if settings == nil {
 		return nil, nil
 	}
 	protocols = &[]device.Protocol{}
 	for name, raw := range settings {
+		p, restricts := device.Protocol(strings.ToLower(name)), name == "restrict_access_to_remote_application"
+		if p.DefaultPort() == 0 && !restricts {
+			continue
+		}
 		on, ok := truth(raw)
-		if name == "restrict_access_to_remote_application" {
-			remoteApp = &on
-			continue
-		}
-		p := device.Protocol(strings.ToLower(name))
-		if p.DefaultPort() == 0 {
-			continue
-		}
-		if !ok {
+		switch {
+		case !ok:
 			f.refuse(said(http.StatusBadRequest, "Invalid session_settings"))
-		}
-		if on {
+		case restricts:
+			remoteApp = &on
+		case on:
 			*protocols = append(*protocols, p)
 		}
 	}

@@ -135,9 +135,11 @@ func (s *Service) change(ctx context.Context, by access.Caller, id string, in Ne
 	if err != nil {
 		return Device{}, false, err
 	}
-	moves, err := s.mayMove(ctx, by, was)
-	if err != nil {
-		return Device{}, false, err
+	moves := false
+	if is, bad := in.on(was); bad == nil && was.leads(is) {
+		if moves, err = s.mayMove(ctx, by, was); err != nil {
+			return Device{}, false, err
+		}
 	}
 	now := s.Now()
 	return s.Store.Change(ctx, id, func(d Device) (Device, error) {

@@ -200,12 +200,12 @@ func (l *Live) keeper() Recorder {
 // lost says what to do when something could not be recorded: nil is to go on without, as the device is set; otherwise the session ends, and nothing that
 // has not been recorded may be handed on (rule W14).
 func (l *Live) lost(cause error) error {
-	full := errors.Is(cause, ErrFull) // or whoever is recorded could print until nobody records them
-	if full {
-		l.closeIn(Unrecorded, "", fault.Text(cause))
+	trouble := ""
+	if errors.Is(cause, ErrFull) { // or whoever is recorded could print until nobody records them
+		trouble = ErrFull.Text
 	}
-	if full || !l.device.Unrecorded {
-		l.Close(Unrecorded, "")
+	if trouble != "" || !l.device.Unrecorded {
+		l.closeIn(Unrecorded, "", trouble)
 		l.s.failed("record session "+l.Session().ID, cause)
 		return ErrUnrecorded
 	}

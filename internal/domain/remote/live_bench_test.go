@@ -59,6 +59,7 @@ func (forgetful) Begin(context.Context, remote.Session) (remote.Recorder, error)
 func (forgetful) Track(remote.Track) (remote.Tracker, error) { return forgetful{}, nil }
 func (forgetful) Note(remote.Note) error                     { return nil }
 func (forgetful) Failed() <-chan struct{}                    { return nil }
+func (forgetful) Cut(context.Context, remote.Session) error  { return nil }
 func (forgetful) Room(bool, <-chan struct{})                 {}
 func (forgetful) Err() error                                 { return nil }
 func (forgetful) End(context.Context, remote.Session) error  { return nil }

@@ -155,11 +155,6 @@ func (s *Service) Drain(ctx context.Context) {
 	}
 }
 
-// cutter is Recordings that other nodes can reach: it closes what a node that is gone has left.
-type cutter interface {
-	Cut(ctx context.Context, x Session) error
-}
-
 func (s *Service) beats(ctx context.Context) {
 	every := orDefault(s.Settings.Beat, 5*time.Second)
 	tick := time.NewTicker(every)
@@ -236,8 +231,8 @@ func (s *Service) payDebts(ctx context.Context) {
 	}
 }
 
-// takeOver ends the sessions of nodes that are gone, and has their recordings closed. A node that lives and could not reach the store for so long has ended them
-// itself by then: see alive.
+// takeOver ends the sessions of nodes that are gone, and has their recordings closed. A node that lives and could not reach the store for so long
+// ends them itself when it does again: see beatOnce.
 func (s *Service) takeOver(ctx context.Context) {
 	now := s.Now()
 	lost, err := s.Store.Lost(ctx, now.Add(-s.lostAfter()), now, s.lostEvent)
@@ -250,12 +245,7 @@ func (s *Service) takeOver(ctx context.Context) {
 			hook(x.Way, x.Protocol, NodeLost, now.Sub(x.Started))
 		}
 	}
-	s.leaveUncut(lost)
-}
-
-// leaveUncut has recordings closed.
-func (s *Service) leaveUncut(lost []Session) {
-	if _, can := s.Recordings.(cutter); !can || len(lost) == 0 {
+	if len(lost) == 0 {
 		return
 	}
 	n := s.node.signals()
@@ -267,15 +257,11 @@ func (s *Service) leaveUncut(lost []Session) {
 
 // cuts closes the recordings of nodes that are gone. That takes as long as reading them does; where it fails, such as without the bucket, it is tried again.
 func (s *Service) cuts(ctx context.Context) {
-	to, can := s.Recordings.(cutter)
-	if !can {
-		return
-	}
 	n := s.node.signals()
 	again := time.NewTicker(cutAgain)
 	defer again.Stop()
 	for {
-		s.cutAll(ctx, to)
+		s.cutAll(ctx)
 		select {
 		case <-ctx.Done():
 			return
@@ -290,13 +276,13 @@ const (
 	cutTime  = 30 * time.Minute // for one recording
 )
 
-func (s *Service) cutAll(ctx context.Context, to cutter) {
+func (s *Service) cutAll(ctx context.Context) {
 	s.node.mu.Lock()
 	uncut := s.node.uncut
 	s.node.uncut = nil
 	s.node.mu.Unlock()
 	for _, x := range uncut {
-		if err := cut(ctx, to, x); err != nil {
+		if err := s.cut(ctx, x); err != nil {
 			if ctx.Err() != nil {
 				return // the process ends: what is left is signed by the node that carried it, should it come back
 			}
@@ -308,10 +294,10 @@ func (s *Service) cutAll(ctx context.Context, to cutter) {
 	}
 }
 
-func cut(ctx context.Context, to cutter, x Session) error {
+func (s *Service) cut(ctx context.Context, x Session) error {
 	ctx, cancel := context.WithTimeout(ctx, cutTime)
 	defer cancel()
-	return to.Cut(ctx, x)
+	return s.Recordings.Cut(ctx, x)
 }
 
 // looks ends what must end. Notices make it quick; the looking makes it sure.

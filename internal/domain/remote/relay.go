@@ -93,6 +93,8 @@ type Exit struct {
 type Recordings interface {
 	// Begin starts the recording of a session: it returns once the first bytes are on disk. An error means that there is none.
 	Begin(ctx context.Context, s Session) (Recorder, error)
+	// Cut closes the recording of a session whose node is gone, with what that has brought to where others reach it. It may be repeated.
+	Cut(ctx context.Context, s Session) error
 }
 
 // Recorder keeps what happens in one session. Its methods may be called at a time, and return the error by which the recording has failed, if it has:

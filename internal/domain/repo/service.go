@@ -63,8 +63,7 @@ func (s *Service) clear(ctx context.Context, id string) {
 
 // ByPath finds a repository by its project's key and its slug, both in any case. It reports ErrUnknown also to who may not read it, and project.ErrUnknown for a project that is not there.
 func (s *Service) ByPath(ctx context.Context, by access.Caller, key, slug string) (Repo, error) {
-	r, err := s.Find(ctx, by, key, slug)
-	return s.visible(ctx, by)(r, err)
+	return s.visible(ctx, by)(s.Find(ctx, by, key, slug))
 }
 
 // Find is ByPath for rooms that ask for rights themselves: it hides nothing.
