@@ -288,7 +288,7 @@ func TestRemoteFaults_node_killed(t *testing.T) {
 	if testing.Short() {
 		n = 20
 	}
-	e := build(t, gate.Options{Settings: map[string]string{"remote.beat_every": "500ms", "remote.lost_after": "3s", "recording.segment_bytes": "4KiB"}})
+	e := build(t, gate.Options{Settings: map[string]string{"remote.beat_every": "500ms", "remote.lost_after": "5s", "recording.segment_bytes": "4KiB"}})
 	tabs, sockets := make([]*tab, n), make([]*socket, n)
 	for i := range n {
 		tabs[i] = e.open(t, nil)
@@ -314,6 +314,12 @@ func TestRemoteFaults_node_killed(t *testing.T) {
 		}
 		return nil
 	})
+	for _, x := range tabs { // what offline verifiers read is what the database knows
+		known := e.Rows(t, "SELECT manifest FROM recordings WHERE session = $1", x.id)[0][0]
+		if kept, err := os.ReadFile(filepath.Join(e.Data, "recordings", x.id, "manifest.json")); err != nil || string(kept) != known {
+			t.Errorf("the manifest of %s is not the one that the database has: %v", x.id, err)
+		}
+	}
 	lost := 0
 	for _, a := range e.Audited(t, "session.ended") {
 		if a.Detail["why"] == "node_lost" {

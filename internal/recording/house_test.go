@@ -1,6 +1,7 @@
 package recording
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -26,8 +27,19 @@ type memory struct {
 	mu     sync.Mutex
 	known  map[string]*remote.Recording
 	pieces map[string][]remote.Piece
-	down   error         // what every call reports
-	slow   time.Duration // how long a piece takes
+	down   error             // what every call reports
+	slow   time.Duration     // how long a piece takes
+	during map[string]func() // what happens, once, when a method is called
+}
+
+func (m *memory) happens(method string) {
+	m.mu.Lock()
+	what := m.during[method]
+	delete(m.during, method)
+	m.mu.Unlock()
+	if what != nil {
+		what()
+	}
 }
 
 func newMemory() *memory {
@@ -60,6 +72,7 @@ func (m *memory) AddPiece(_ context.Context, p remote.Piece) error {
 }
 
 func (m *memory) Pieces(_ context.Context, session string) ([]remote.Piece, error) {
+	m.happens("Pieces")
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	all := slices.Clone(m.pieces[session])
@@ -67,10 +80,15 @@ func (m *memory) Pieces(_ context.Context, session string) ([]remote.Piece, erro
 	return all, m.down
 }
 
-func (m *memory) FinishRecording(_ context.Context, session string, ended time.Time, manifest []byte, cut string) error {
+func (m *memory) FinishRecording(_ context.Context, session string, before []byte, ended time.Time, manifest []byte, cut string) error {
+	m.happens("FinishRecording")
+	defer m.happens("finished")
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.known[session]
+	if !bytes.Equal(r.Manifest, before) {
+		return remote.ErrSigned
+	}
 	r.Ended, r.Manifest, r.Cut = ended, manifest, cut
 	return m.down
 }

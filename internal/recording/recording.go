@@ -47,7 +47,7 @@ type Store interface {
 	BeginRecording(ctx context.Context, session string, started time.Time) error
 	AddPiece(ctx context.Context, p remote.Piece) error
 	Pieces(ctx context.Context, session string) ([]remote.Piece, error)
-	FinishRecording(ctx context.Context, session string, ended time.Time, manifest []byte, cut string) error
+	FinishRecording(ctx context.Context, session string, before []byte, ended time.Time, manifest []byte, cut string) error
 	Recording(ctx context.Context, ref string) (remote.Recording, error)
 }
 

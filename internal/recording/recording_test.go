@@ -530,6 +530,49 @@ func TestCut_by_another_node(t *testing.T) {
 	}
 }
 
+// Both may sign at a time. What its own node signs is what stays, and the bucket has what the database has.
+func TestCut_while_the_node_is_back(t *testing.T) {
+	t.Parallel()
+	for _, when := range []string{"Pieces", "FinishRecording", "finished"} {
+		t.Run(when, func(t *testing.T) {
+			t.Parallel()
+			h, s := newHouse(t, func(a *Archive) { a.Settings.SegmentBytes = 4096 }), newSession()
+			_, terminal := begin(t, h, s)
+			must(t, terminal.Output(bytes.Repeat([]byte("a"), 5000)))
+			h.uploads(t)
+			must(t, terminal.Output([]byte("and what never left the node")))
+			back, other := h.after(t, h.Spool), h.after(t, t.TempDir())
+			h.store.during = map[string]func(){when: func() { must(t, back.Recover(t.Context())) }}
+			must(t, other.Cut(t.Context(), s))
+			if report := back.whole(t, s); report.Segments != 3 || report.Coverage[0].Bytes != 5028 {
+				t.Errorf("%+v", report)
+			}
+			known, err := h.store.Recording(t.Context(), s.ID)
+			must(t, err)
+			kept, err := os.ReadFile(filepath.Join(h.dir, s.ID, manifestName))
+			must(t, err)
+			if !bytes.Equal(kept, known.Manifest) {
+				t.Error("the bucket has another manifest than the database")
+			}
+		})
+	}
+}
+
+// The node itself has more of it than the bucket does.
+func TestCut_leaves_what_is_in_the_spool(t *testing.T) {
+	t.Parallel()
+	h, s := newHouse(t), newSession()
+	_, terminal := begin(t, h, s)
+	must(t, terminal.Output([]byte("in the spool")))
+	back := h.after(t, h.Spool)
+	must(t, back.Cut(t.Context(), s))
+	if known, err := h.store.Recording(t.Context(), s.ID); err != nil || known.Manifest != nil {
+		t.Errorf("%+v, %v", known, err)
+	}
+	must(t, back.Recover(t.Context()))
+	back.whole(t, s)
+}
+
 func TestCut_names_what_never_reached_the_bucket(t *testing.T) {
 	t.Parallel()
 	h, s := newHouse(t, func(a *Archive) { a.Settings.SegmentBytes = 4096 }), newSession()

@@ -79,15 +79,20 @@ func (a *Archive) recover(ctx context.Context, session string) error {
 		return a.conclude(ctx, dir, m)
 	}
 	about := readAbout(filepath.Join(dir, aboutFile), known)
-	if err := a.cut(ctx, about, time.Time{}); err != nil {
+	m, missing, err := a.read(ctx, about, a.Now())
+	if err != nil {
+		return err
+	}
+	if err := a.replace(ctx, m, missing); err != nil {
 		return err
 	}
 	return os.RemoveAll(dir)
 }
 
-// Cut signs what a node that is lost has brought to the bucket. It does nothing where the recording is signed, was never begun, or is carried here.
+// Cut signs what a node that is lost has brought to the bucket. It does nothing where the recording is signed or was never begun, and where the spool is
+// here: Recover has more of it then.
 func (a *Archive) Cut(ctx context.Context, s remote.Session) error {
-	if a.carries(s.ID) {
+	if _, err := os.Stat(filepath.Join(a.Spool, s.ID)); err == nil {
 		return nil
 	}
 	known, err := a.Store.Recording(ctx, s.ID)
@@ -97,17 +102,21 @@ func (a *Archive) Cut(ctx context.Context, s remote.Session) error {
 	if err != nil {
 		return fmt.Errorf("cut recording: %w", err)
 	}
-	if err := a.cut(ctx, subjectOf(s, known.Started), s.Ended); err != nil {
+	m, missing, err := a.read(ctx, subjectOf(s, known.Started), s.Ended)
+	if err == nil {
+		err = a.publish(ctx, m, missing, nil)
+	}
+	if err != nil && !errors.Is(err, remote.ErrSigned) { // the node is back, and has signed it
 		return fmt.Errorf("cut recording: %w", err)
 	}
 	return nil
 }
 
-// cut reads the recording back and signs what there is.
-func (a *Archive) cut(ctx context.Context, about Subject, ended time.Time) error {
+// read reads a recording back that was cut, and writes down what there is of it. missing are segments that the bucket does not have.
+func (a *Archive) read(ctx context.Context, about Subject, ended time.Time) (m Manifest, missing map[string]bool, err error) {
 	pieces, err := a.Store.Pieces(ctx, about.Recording)
 	if err != nil {
-		return fmt.Errorf("list segments: %w", err)
+		return m, nil, fmt.Errorf("list segments: %w", err)
 	}
 	re := replay{session: about.Recording, missing: map[string]bool{}}
 	for _, p := range pieces {
@@ -117,16 +126,16 @@ func (a *Archive) cut(ctx context.Context, about Subject, ended time.Time) error
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("read segment: %w", err)
+			return m, nil, fmt.Errorf("read segment: %w", err)
 		}
 		re.segment(p, body)
 	}
 	if ended.IsZero() {
 		ended = a.Now()
 	}
-	m := Manifest{Version: 1, Session: about, Ended: ended.UTC().Truncate(time.Microsecond), Cut: nodeLost, Tracks: re.tracks(), Keystrokes: re.keystrokes}
+	m = Manifest{Version: 1, Session: about, Ended: ended.UTC().Truncate(time.Microsecond), Cut: nodeLost, Tracks: re.tracks(), Keystrokes: re.keystrokes}
 	m.Coverage = re.coverage.statement(m.Tracks)
-	return a.publish(ctx, m, re.missing)
+	return m, re.missing, nil
 }
 
 // mendAll cuts each segment of a spool to its last whole line, and returns them in order.

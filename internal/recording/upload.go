@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"gocloud.dev/blob"
-	"gocloud.dev/gcerrors"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/remote"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
@@ -381,7 +380,7 @@ func blocksOf(body []byte) []byte {
 
 // conclude signs the manifest of a recording whose segments are all in the bucket, and gives its spool up. It may be repeated.
 func (a *Archive) conclude(ctx context.Context, dir string, m Manifest) error {
-	if err := a.publish(ctx, m, nil); err != nil {
+	if err := a.replace(ctx, m, nil); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(dir); err != nil {
@@ -390,18 +389,32 @@ func (a *Archive) conclude(ctx context.Context, dir string, m Manifest) error {
 	return syncDir(filepath.Dir(dir))
 }
 
-// publish adds the segments to a manifest, signs it, and puts it into bucket and database. missing names segments that never reached the bucket.
-func (a *Archive) publish(ctx context.Context, m Manifest, missing map[string]bool) error {
+// replace publishes what the node of a session knows of it. Another may have taken that one for lost, and signed what it found: whoever has the spool
+// knows better, also where both do so at a time.
+func (a *Archive) replace(ctx context.Context, m Manifest, missing map[string]bool) error {
+	for {
+		known, err := a.Store.Recording(ctx, m.Session.Recording)
+		if err != nil {
+			return err
+		}
+		if err := a.publish(ctx, m, missing, known.Manifest); !errors.Is(err, remote.ErrSigned) {
+			return err
+		}
+	}
+}
+
+// publish adds the segments to a manifest, signs it, and puts it into bucket and database, in place of the one of before, which may be nil. missing names
+// segments that never reached the bucket. It reports remote.ErrSigned where the database has another manifest by now, which stays.
+func (a *Archive) publish(ctx context.Context, m Manifest, missing map[string]bool, before []byte) error {
 	id := m.Session.Recording
 	pieces, err := a.Store.Pieces(ctx, id)
 	if err != nil {
 		return fmt.Errorf("list segments: %w", err)
 	}
 	m.fill(pieces, missing)
-	if before, err := a.get(ctx, id, manifestName, maxManifest); err == nil {
+	m.Replaces = ""
+	if before != nil {
 		m.Replaces = hexSum(before)
-	} else if gcerrors.Code(err) != gcerrors.NotFound {
-		return fmt.Errorf("look for manifest: %w", err)
 	}
 	text, err := m.sign(a.Signer)
 	if err != nil {
@@ -410,10 +423,35 @@ func (a *Archive) publish(ctx context.Context, m Manifest, missing map[string]bo
 	if err := a.put(ctx, id, manifestName, text); err != nil {
 		return fmt.Errorf("write manifest: %w", err)
 	}
-	if err := a.Store.FinishRecording(ctx, id, m.Ended, text, m.Cut); err != nil {
-		return fmt.Errorf("finish recording: %w", err)
+	finished := a.Store.FinishRecording(ctx, id, before, m.Ended, text, m.Cut)
+	if finished != nil && !errors.Is(finished, remote.ErrSigned) {
+		return fmt.Errorf("finish recording: %w", finished)
 	}
-	return nil
+	if err := a.settle(ctx, id); err != nil {
+		return fmt.Errorf("write manifest: %w", err)
+	}
+	return finished
+}
+
+// settle has the bucket hold the manifest that the database has. Whoever put one asks after that, and whoever changed the database does: so whichever of
+// several nodes is last at either leaves both the same.
+func (a *Archive) settle(ctx context.Context, id string) error {
+	for {
+		known, err := a.Store.Recording(ctx, id)
+		if err != nil {
+			return err
+		}
+		there, err := a.get(ctx, id, manifestName, maxManifest)
+		if err != nil {
+			return err
+		}
+		if known.Manifest == nil || bytes.Equal(there, known.Manifest) {
+			return nil
+		}
+		if err := a.put(ctx, id, manifestName, known.Manifest); err != nil {
+			return err
+		}
+	}
 }
 
 // get reads an object of at most so many bytes.

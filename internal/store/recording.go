@@ -76,15 +76,22 @@ func (s Recordings) Pieces(ctx context.Context, session string) ([]remote.Piece,
 }
 
 // FinishRecording implements remote.RecordingStore.
-func (s Recordings) FinishRecording(ctx context.Context, session string, ended time.Time, manifest []byte, cut string) error {
+func (s Recordings) FinishRecording(ctx context.Context, session string, before []byte, ended time.Time, manifest []byte, cut string) error {
 	return s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
-		n, err := Exec(ctx, tx, `UPDATE recordings SET ended = $2, manifest = $3, cut = $4 WHERE session = $1`, session, Micros(ended), manifest, cut)
-		if err == nil && n == 0 {
-			err = remote.ErrNoRecording
+		n, err := Exec(ctx, tx, finishRecording, session, Micros(ended), manifest, cut, before)
+		if err != nil || n > 0 {
+			return err
 		}
-		return err
+		if _, err := One(ctx, tx, Value[string], `SELECT session FROM recordings WHERE session = $1`, session); Absent(err) {
+			return remote.ErrNoRecording
+		} else if err != nil {
+			return err
+		}
+		return remote.ErrSigned
 	})
 }
+
+const finishRecording = `UPDATE recordings SET ended = $2, manifest = $3, cut = $4 WHERE session = $1 AND manifest IS NOT DISTINCT FROM $5`
 
 const (
 	recordingColumns = `r.session, x.number, x.code, x.user_id, x.user_name, x.username, x.credential, x.target, x.target_host, x.protocol,

@@ -27,7 +27,7 @@ func recorded(t *testing.T, h *house) string {
 	kept := store.Recordings{DB: h.db}
 	must(t, kept.BeginRecording(t.Context(), x.ID, start))
 	manifest := `{"manifest":{"coverage":[{"channel":"terminal","kind":"terminal","is":"recorded","bytes":5}]}}`
-	must(t, kept.FinishRecording(t.Context(), x.ID, start.Add(time.Minute), []byte(manifest), ""))
+	must(t, kept.FinishRecording(t.Context(), x.ID, nil, start.Add(time.Minute), []byte(manifest), ""))
 	return x.ID
 }
 

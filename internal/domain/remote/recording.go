@@ -64,8 +64,9 @@ type RecordingStore interface {
 	AddPiece(ctx context.Context, p Piece) error
 	// Pieces lists the closed segments of a recording by track and number.
 	Pieces(ctx context.Context, session string) ([]Piece, error)
-	// FinishRecording keeps the signed manifest, when it ended and, where it was cut, why.
-	FinishRecording(ctx context.Context, session string, ended time.Time, manifest []byte, cut string) error
+	// FinishRecording keeps the signed manifest in place of the one of before, which may be nil, when it ended and, where it was cut, why. It reports
+	// ErrSigned where there is another manifest than before, and ErrNoRecording.
+	FinishRecording(ctx context.Context, session string, before []byte, ended time.Time, manifest []byte, cut string) error
 	// Recording finds one by the id, number or code of its session; it reports ErrNoRecording.
 	Recording(ctx context.Context, ref string) (Recording, error)
 	// Recordings lists those that which wants, newest first, behind the session of the id w.After. Manifests are left out.

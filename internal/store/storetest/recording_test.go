@@ -60,11 +60,20 @@ func TestRecordings(t *testing.T) {
 			is(t, err, remote.ErrNoRecording)
 		}
 
-		is(t, s.FinishRecording(ctx, newID(), start, []byte("{}"), ""), remote.ErrNoRecording)
-		must(t, s.FinishRecording(ctx, x.ID, start.Add(time.Hour), []byte("signed"), "node lost"))
+		is(t, s.FinishRecording(ctx, newID(), nil, start, []byte("{}"), ""), remote.ErrNoRecording)
+		must(t, s.FinishRecording(ctx, x.ID, nil, start.Add(time.Hour), []byte("signed"), "node lost"))
 		r, err := s.Recording(ctx, x.ID)
 		must(t, err)
 		if string(r.Manifest) != "signed" || r.Cut != "node lost" || !r.Ended.Equal(start.Add(time.Hour)) {
+			t.Errorf("%+v", r)
+		}
+		for _, before := range [][]byte{nil, []byte("forged")} { // of two nodes that sign at a time one does
+			is(t, s.FinishRecording(ctx, x.ID, before, start, []byte("late"), ""), remote.ErrSigned)
+		}
+		must(t, s.FinishRecording(ctx, x.ID, []byte("signed"), start, []byte("signed anew"), ""))
+		r, err = s.Recording(ctx, x.ID)
+		must(t, err)
+		if string(r.Manifest) != "signed anew" || r.Cut != "" || !r.Ended.Equal(start) {
 			t.Errorf("%+v", r)
 		}
 	})
@@ -80,7 +89,7 @@ func TestRecordings_lists_what_somebody_may_see(t *testing.T) {
 			must(t, s.BeginRecording(ctx, x.ID, start))
 			ids = append(ids, x.ID)
 		}
-		must(t, s.FinishRecording(ctx, ids[0], start, []byte("x"), ""))
+		must(t, s.FinishRecording(ctx, ids[0], nil, start, []byte("x"), ""))
 		list := func(which remote.Which, want ...int) {
 			t.Helper()
 			var got []string
@@ -125,7 +134,7 @@ func TestRecordings_retention(t *testing.T) {
 			x := addRemote(t, store.Remotes{DB: one}, here.session(remote.Waiting, 0), remote.Digests{})
 			must(t, s.BeginRecording(ctx, x.ID, start))
 			if !ended.IsZero() {
-				must(t, s.FinishRecording(ctx, x.ID, ended, []byte("m"), ""))
+				must(t, s.FinishRecording(ctx, x.ID, nil, ended, []byte("m"), ""))
 			}
 			return x.ID
 		}
