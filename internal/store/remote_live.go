@@ -68,6 +68,12 @@ func (s Remotes) loseOne(ctx context.Context, tx Tx, id string, now time.Time, e
 	return is, insertEvents(ctx, tx, event(is))
 }
 
+// Uncut implements remote.LiveStore.
+func (s Remotes) Uncut(ctx context.Context, before time.Time, after string, limit int) ([]remote.Session, error) {
+	return readAll(ctx, s.DB, scanRemote, `SELECT `+remoteColumns+` FROM recordings r JOIN remote_sessions x ON x.id = r.session
+		WHERE r.manifest IS NULL AND x.state = 'ended' AND `+ofLostNodes+` AND r.session > $2 ORDER BY r.session LIMIT $3`, Micros(before), after, limit)
+}
+
 // Doomed implements remote.LiveStore.
 func (s Remotes) Doomed(ctx context.Context, node string) ([]remote.Session, error) {
 	doomed, err := readAll(ctx, s.DB, scanRemote, `SELECT `+remoteColumns+` FROM remote_sessions x

@@ -38,12 +38,13 @@ type liveStore struct {
 	asked    int // how often somebody's bindings were asked for
 	down     error
 	numbers  int64
+	signed   map[string]bool // recordings
 }
 
 func newLiveStore() *liveStore {
 	return &liveStore{
 		sessions: map[string]remote.Session{}, doomed: map[string]remote.Reason{}, seen: map[string]time.Time{},
-		watches: map[string]remote.Watching{}, rows: map[string][]remote.Frame{},
+		watches: map[string]remote.Watching{}, rows: map[string][]remote.Frame{}, signed: map[string]bool{},
 	}
 }
 
@@ -113,6 +114,18 @@ func (m *liveStore) Lost(_ context.Context, before, now time.Time, event func(re
 		return nil
 	})
 	return lost, err
+}
+
+func (m *liveStore) Uncut(_ context.Context, before time.Time, after string, limit int) (uncut []remote.Session, err error) {
+	err = m.with(func() error {
+		for _, id := range slices.Sorted(maps.Keys(m.sessions)) {
+			if x := m.sessions[id]; id > after && x.State == remote.Ended && m.seen[x.Node].Before(before) && !m.signed[id] && len(uncut) < limit {
+				uncut = append(uncut, x)
+			}
+		}
+		return nil
+	})
+	return uncut, err
 }
 
 func (m *liveStore) Doomed(_ context.Context, node string) (doomed []remote.Session, err error) {
@@ -598,6 +611,9 @@ func (h *liveHouse) Cut(_ context.Context, x remote.Session) error {
 		return errDiskFull
 	}
 	h.cut = append(h.cut, x.ID)
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	h.m.signed[x.ID] = true
 	return nil
 }
 

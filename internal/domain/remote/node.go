@@ -16,12 +16,11 @@ type node struct {
 	live     map[string]*Live // by session id; those that are starting too
 	draining bool
 	debts    []debt
-	uncut    []Session // of nodes that are gone: their recordings are to be closed
 	beaten   time.Time // when the store last took that this node lives
 
 	made                    sync.Once
 	doomed, grants, watches chan struct{} // something may have changed
-	left                    chan struct{} // something is uncut
+	left                    chan struct{} // sessions of a node that is gone were ended
 }
 
 // debt is an end that could not be written yet.
@@ -245,17 +244,13 @@ func (s *Service) takeOver(ctx context.Context) {
 			hook(x.Way, x.Protocol, NodeLost, now.Sub(x.Started))
 		}
 	}
-	if len(lost) == 0 {
-		return
+	if len(lost) > 0 {
+		signal(s.node.signals().left)
 	}
-	n := s.node.signals()
-	n.mu.Lock()
-	n.uncut = append(n.uncut, lost...)
-	n.mu.Unlock()
-	signal(n.left)
 }
 
-// cuts closes the recordings of nodes that are gone. That takes as long as reading them does; where it fails, such as without the bucket, it is tried again.
+// cuts closes the recordings of nodes that are gone. That takes as long as reading them does; where it fails, such as without the bucket, it is tried again,
+// here or on another node.
 func (s *Service) cuts(ctx context.Context) {
 	n := s.node.signals()
 	again := time.NewTicker(cutAgain)
@@ -272,24 +267,26 @@ func (s *Service) cuts(ctx context.Context) {
 }
 
 const (
-	cutAgain = time.Minute
-	cutTime  = 30 * time.Minute // for one recording
+	cutAgain   = time.Minute
+	cutTime    = 30 * time.Minute // for one recording
+	cutsAtOnce = 100
 )
 
 func (s *Service) cutAll(ctx context.Context) {
-	s.node.mu.Lock()
-	uncut := s.node.uncut
-	s.node.uncut = nil
-	s.node.mu.Unlock()
-	for _, x := range uncut {
-		if err := s.cut(ctx, x); err != nil {
-			if ctx.Err() != nil {
-				return // the process ends: what is left is signed by the node that carried it, should it come back
+	for after := ""; ctx.Err() == nil; {
+		uncut, err := s.Store.Uncut(ctx, s.Now().Add(-s.lostAfter()), after, cutsAtOnce)
+		if err != nil {
+			s.failed("look for recordings of nodes that are gone", err)
+			return
+		}
+		for _, x := range uncut {
+			if err := s.cut(ctx, x); err != nil && ctx.Err() == nil {
+				s.failed("close recording "+x.ID+" of a node that is gone", err)
 			}
-			s.failed("close recording "+x.ID+" of a node that is gone", err)
-			s.node.mu.Lock()
-			s.node.uncut = append(s.node.uncut, x)
-			s.node.mu.Unlock()
+			after = x.ID
+		}
+		if len(uncut) < cutsAtOnce {
+			return
 		}
 	}
 }

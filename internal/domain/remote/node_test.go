@@ -293,6 +293,33 @@ func TestNode_that_is_gone(t *testing.T) {
 	})
 }
 
+// What is left to close of a node that is gone is in the store: whoever runs later closes it.
+func TestNodes_that_are_gone_one_after_the_other(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newLiveStore()
+		a, b, c := newLiveHouse(t, "a", m), newLiveHouse(t, "b", m), newLiveHouse(t, "c", m)
+		stopA, stopB := a.runs(), b.runs()
+		l := a.start("x", "ana", everything)
+		b.uncuttable = 1000 // without the bucket
+		stopA()
+		time.Sleep(time.Minute)
+		if x := b.stored("x"); x.End != remote.NodeLost || len(b.cut) > 0 {
+			t.Fatalf("it is %s %q, cut: %v", x.State, x.End, b.cut)
+		}
+		stopB()
+		time.Sleep(time.Hour)
+		stopC := c.runs()
+		time.Sleep(2 * time.Minute)
+		stopC()
+		if !slices.Equal(c.cut, []string{"x"}) {
+			t.Errorf("recordings cut: %v", c.cut)
+		}
+		l.Close(remote.Closed, "")
+		<-l.Done()
+		synctest.Wait()
+	})
+}
+
 // A node that was frozen, or cut off from the store, for so long that the others took it for gone has lost its sessions although it lives: nobody could list,
 // watch or end them any more.
 func TestNode_that_comes_back(t *testing.T) {

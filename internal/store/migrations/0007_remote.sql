@@ -269,6 +269,7 @@ CREATE TABLE recordings (
   erased   BOOLEAN NOT NULL
 );
 CREATE INDEX recordings_ended ON recordings (ended) WHERE NOT erased;
+CREATE INDEX recordings_unsigned ON recordings (session) WHERE manifest IS NULL;
 
 CREATE TABLE recording_segments (
   session TEXT NOT NULL REFERENCES recordings (session) ON DELETE CASCADE,

@@ -545,6 +545,7 @@ func TestRemotes_lost_nodes(t *testing.T) {
 		if !slices.Equal(lost, want) {
 			t.Errorf("%v were lost, not %v", lost, want)
 		}
+		wantUncut(t, s, now, want)
 		if x, err := s.ByID(ctx, lives.ID); err != nil || x.State != remote.Active {
 			t.Errorf("%+v, %v", x, err)
 		}
@@ -552,6 +553,40 @@ func TestRemotes_lost_nodes(t *testing.T) {
 			t.Errorf("another node cannot start it: %+v, %v", x, err)
 		}
 	})
+}
+
+// wantUncut lets the recordings of sessions be signed, and expects none to be listed that need not be.
+func wantUncut(t *testing.T, s store.Remotes, seen time.Time, sessions []string) {
+	t.Helper()
+	ctx, recordings := t.Context(), store.Recordings{DB: s.DB}
+	uncut := func(after string, limit int, want ...string) {
+		t.Helper()
+		list, err := s.Uncut(ctx, seen, after, limit)
+		must(t, err)
+		var got []string
+		for _, x := range list {
+			got = append(got, x.ID)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%v are not signed, not %v", got, want)
+		}
+	}
+	uncut("", 9) // nothing was recorded
+	for _, id := range sessions {
+		must(t, recordings.BeginRecording(ctx, id, start))
+	}
+	uncut("", 9, sessions...)
+	uncut("", 1, sessions[0])
+	uncut(sessions[0], 9, sessions[1])
+	must(t, recordings.FinishRecording(ctx, sessions[0], nil, start, []byte("signed"), ""))
+	uncut("", 9, sessions[1])
+	list, err := s.Uncut(ctx, seen.Add(-time.Hour), "", 9)
+	must(t, err)
+	for _, x := range list {
+		if x.Node == "gone" {
+			t.Error("its node lives, and signs it")
+		}
+	}
 }
 
 func TestRemotes_doomed(t *testing.T) {
