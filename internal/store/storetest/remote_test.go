@@ -558,7 +558,7 @@ func TestRemotes_lost_nodes(t *testing.T) {
 // wantUncut lets the recordings of sessions be signed, and expects none to be listed that need not be.
 func wantUncut(t *testing.T, s store.Remotes, seen time.Time, sessions []string) {
 	t.Helper()
-	ctx, recordings := t.Context(), store.Recordings{DB: s.DB}
+	ctx, recordings := t.Context(), store.Recordings(s)
 	uncut := func(after string, limit int, want ...string) {
 		t.Helper()
 		list, err := s.Uncut(ctx, seen, after, limit)
