@@ -19,5 +19,6 @@ func TestMain(m *testing.M) {
 	if n := 4 * runtime.GOMAXPROCS(0); parallel.Value.String() == parallel.DefValue {
 		_ = flag.Set("test.parallel", strconv.Itoa(n)) // a number is always taken
 	}
+	go still.watch()
 	os.Exit(gate.Main(m))
 }

@@ -53,7 +53,7 @@ func wantShut(t *testing.T, ended time.Time, within time.Duration, all ...*gate.
 			if quiet > 0 {
 				t.Fatalf("%s: %v opened again", v.Address, open)
 			}
-			if late := asked.Sub(ended); late > within {
+			if late := tookUntil(ended, asked); late > within {
 				t.Fatalf("%s: %v open %v after the end", v.Address, open, late)
 			}
 			time.Sleep(20 * time.Millisecond) // the time between two looks
