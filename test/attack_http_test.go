@@ -486,8 +486,9 @@ func TestAttack_slow_HTTP(t *testing.T) {
 	for range 200 {
 		_, _ = io.WriteString(dialFrom(t, "127.0.0.6", address), "GET / HTTP/1.1\r\nHost: x\r\n")
 	}
-	began := time.Now()
-	if a := g.API(t, "GET", "/api/v1/auth/info", nil); a.Status != 200 || time.Since(began) > time.Second {
-		t.Errorf("a good client: %d after %v", a.Status, time.Since(began))
-	}
+	promptly(t, "a good client", func() {
+		if a := g.API(t, "GET", "/api/v1/auth/info", nil); a.Status != 200 {
+			t.Errorf("a good client: %d", a.Status)
+		}
+	})
 }

@@ -232,7 +232,7 @@ func TestAttack_F12_shut_out(t *testing.T) {
 // What must happen: none answers with a success, nothing changes, and a fresh proof opens them.
 func TestAttack_F14_stale_sessions(t *testing.T) {
 	t.Parallel()
-	g := gate.Start(t, gate.Options{Settings: quick("auth.fresh", "1s", "tsv.elevation", "1s", "auth.config2fa", "1s", "sso.allow_http", "true")})
+	g := gate.Start(t, gate.Options{Settings: quick("auth.fresh", "10s", "tsv.elevation", "10s", "auth.config2fa", "10s", "sso.allow_http", "true")})
 	person(t, g, "dana", "--admin")
 	people(t, g, "erin")
 	dana := signedIn(t, g, "dana")

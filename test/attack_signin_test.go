@@ -103,16 +103,21 @@ func TestAttack_W13_five_hundred_sign_ins_at_once(t *testing.T) { // alone: it t
 	}
 	var over atomic.Bool
 	var most int
-	var slow []time.Duration
+	refresh := func() time.Duration {
+		began := time.Now()
+		if r, err := dana.try("POST", sys+"/session/refresh", nil); err != nil || r.Status != http.StatusNoContent {
+			t.Errorf("a session meanwhile: %v, %v", r, err)
+		}
+		return took(began)
+	}
+	var alone, slow []time.Duration
+	for range 20 {
+		alone = append(alone, refresh())
+	}
 	var watch sync.WaitGroup
 	watch.Go(func() {
-		for !over.Load() {
-			began := time.Now()
-			if r, err := dana.try("POST", sys+"/session/refresh", nil); err != nil || r.Status != http.StatusNoContent {
-				t.Errorf("a session meanwhile: %v, %v", r, err)
-				return
-			}
-			slow = append(slow, time.Since(began))
+		for !over.Load() && !t.Failed() {
+			slow = append(slow, refresh())
 			most = max(most, resident(t, g))
 		}
 	})
@@ -136,8 +141,13 @@ func TestAttack_W13_five_hundred_sign_ins_at_once(t *testing.T) { // alone: it t
 	if grown := most - before; grown > parallel*19*3+100 { // hashes that the collector has not found yet, and 500 connections
 		t.Errorf("memory grew by %d MiB", grown)
 	}
+	if len(slow) == 0 {
+		t.Fatal("no session was checked meanwhile")
+	}
+	slices.Sort(alone)
 	slices.Sort(slow)
-	if middle := slow[len(slow)/2]; len(slow) == 0 || middle > 250*time.Millisecond {
+	usual := max(250*time.Millisecond, 5*alone[len(alone)/2]) // a disk that is slow is so for who is alone, too
+	if middle := slow[len(slow)/2]; middle > usual {
 		t.Errorf("of %d checks of a session the middle one took %v", len(slow), middle)
 	}
 	g.AwaitAudited(t, "login.password", "refused", "there is no such user")
@@ -254,20 +264,27 @@ func TestAttack_F13_forged_identity(t *testing.T) {
 		}
 	}
 	from := net.IPv4(127, 7, 7, 7)
-	refused := 0
-	for i := range 30 { // another forged address and another name each time: only the true address can back off
+	try := func(i int) {
 		c := visitFrom(g, from)
 		maps.Copy(c.header, forged)
 		c.header["X-Forwarded-For"] = fmt.Sprintf("203.0.113.%d", i)
 		if r := c.call(t, "POST", tsv+"/authenticate", members{"username": fmt.Sprint("nobody", i), "password": "wrong horse"}); r.Status != http.StatusUnauthorized {
 			t.Errorf("%v", r)
 		}
-		refused = i
+	}
+	for i := range 30 { // another forged address and another name each time: only the true address can back off
+		try(i)
 	}
 	c := visitFrom(g, from)
 	c.header["X-Forwarded-For"] = "203.0.113.77"
-	if r := c.call(t, "POST", tsv+"/authenticate", members{"username": "dana", "password": danaPassword}); r.Status != http.StatusUnauthorized {
-		t.Errorf("after %d failures a forged address gets past the back-off: %v", refused, r)
+	dana := func() reply {
+		return c.call(t, "POST", tsv+"/authenticate", members{"username": "dana", "password": danaPassword})
+	}
+	for i, r := 30, dana(); r.Status != http.StatusUnauthorized; i, r = i+1, dana() { // the first back-off is short, and over for who was held up: each failure doubles it
+		if i == 33 {
+			t.Fatalf("after %d failures a forged address gets past the back-off: %v", i, r)
+		}
+		try(i)
 	}
 	if e := g.AwaitAudited(t, "login.password", "refused", "there is no such user"); e.Address != "127.7.7.7" || e.Actor.Kind != "nobody" {
 		t.Errorf("audit log: %+v", e)
@@ -430,8 +447,8 @@ func TestAttack_bad_input_at_sign_in(t *testing.T) {
 		t.Helper()
 		began := time.Now()
 		r := c.call(t, method, path, body)
-		if took := time.Since(began); r.Status < 400 || r.Status >= 500 || strings.Contains(string(r.Body), marker) || took > 5*time.Second {
-			t.Errorf("%s %s with %s: %v after %v", method, path, name, r, took)
+		if after := took(began); r.Status < 400 || r.Status >= 500 || strings.Contains(string(r.Body), marker) || after > 5*time.Second {
+			t.Errorf("%s %s with %s: %v after %v", method, path, name, r, after)
 		}
 	}
 	for name, body := range bodies {

@@ -30,11 +30,12 @@ func TestFaults_kill_in_the_middle_of_verifications(t *testing.T) {
 		"PostgreSQL": func() string { return peers.Postgres(t).Database(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // both wait for the lease
 			rounds := 6
 			if testing.Short() {
 				rounds = 3
 			}
-			g := gate.Start(t, gate.Options{Database: database(), Settings: unlimited("sshverify.webhook_lease", "2s", "sshverify.webhook_timeout", "1s", "sshverify.leave_wait", "100ms")})
+			g := gate.Start(t, gate.Options{Database: database(), Settings: unlimited("sshverify.webhook_lease", "11s", "sshverify.webhook_timeout", "10s", "sshverify.leave_wait", "100ms")})
 			receiver := gate.Receive(t, "", nil)
 			var all []*killed
 			for range rounds {
@@ -188,7 +189,8 @@ func delivered(t *testing.T, g *gate.Gate, receiver *gate.Receiver) {
 // sent under the same id and number.
 func TestFaults_kill_in_the_middle_of_deliveries(t *testing.T) {
 	t.Parallel()
-	g := gate.Start(t, gate.Options{Settings: unlimited("sshverify.webhook_lease", "10s", "sshverify.webhook_timeout", "9s")})
+	settings := unlimited("sshverify.webhook_lease", "21s", "sshverify.webhook_timeout", "20s")
+	g := gate.Start(t, gate.Options{Settings: settings})
 	held, release := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	receiver := gate.Receive(t, "", func(n int) int {
@@ -199,9 +201,12 @@ func TestFaults_kill_in_the_middle_of_deliveries(t *testing.T) {
 		return 200
 	})
 	keys, lines := memoryKeys(t, 1)
+	sessions := make([]gate.Session, 40)
+	for i := range sessions { // before the first delivery, whose time begins with it
+		sessions[i] = g.Create(t, "verify", sessionOf(lines, "webhooks", []map[string]any{{"url": receiver.URL, "events": []string{"status_changed"}}}))
+	}
 	var clients sync.WaitGroup
-	for i := range 40 {
-		s := g.Create(t, "verify", sessionOf(lines, "webhooks", []map[string]any{{"url": receiver.URL, "events": []string{"status_changed"}}}))
+	for i, s := range sessions {
 		clients.Go(func() {
 			if out, code := proveFrom(t, g, fmt.Sprintf("127.0.3.%d", 1+i), s.ConnectionIdentifier, keys[0]); code != 0 {
 				t.Errorf("exit %d, %s", code, out)
@@ -216,6 +221,7 @@ func TestFaults_kill_in_the_middle_of_deliveries(t *testing.T) {
 	}
 	g.Kill()
 	close(release)
+	settings["sshverify.webhook_lease"], settings["sshverify.webhook_timeout"] = "10s", "9s" // nothing is held up any more
 	g.Serve(t)
 	delivered(t, g, receiver)
 	repeated := 0

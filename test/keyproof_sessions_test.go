@@ -255,45 +255,50 @@ func (q *question) result(t *testing.T) string {
 // Line 9: every way to answer the question, and not to.
 func TestKeyproof_line09_confirmation(t *testing.T) {
 	t.Parallel()
-	g := gate.Start(t, gate.Options{Settings: map[string]string{"sshverify.confirm_timeout": "3s"}})
+	patient := gate.Start(t, gate.Options{Settings: map[string]string{"sshverify.confirm_timeout": "60s"}})
+	hasty := gate.Start(t, gate.Options{Settings: map[string]string{"sshverify.confirm_timeout": "3s"}})
 	key := gate.NewKeys(t, 1)[0]
 	with := slices.Clip(gate.With(key)) // so that every append copies it
 	question := "key 1  " + key.SHA256 + "\n" + prompt
 	yes, cancelled, silent := verifiedLine(key, 1), "Cancelled. Nothing was recorded.", "No answer. Nothing was recorded."
-	typed := func(t *testing.T, s gate.Session, key string) gate.Result {
+	typed := func(t *testing.T, g *gate.Gate, s gate.Session, key string) gate.Result {
 		return gate.OnTerminal(t, g.SSH(t, s.ConnectionIdentifier, append(with, "-q")...), [2]string{prompt, key})
 	}
-	piped := func(t *testing.T, s gate.Session, input string) gate.Result {
+	piped := func(t *testing.T, g *gate.Gate, s gate.Session, input string) gate.Result {
 		return gate.Run(t, g.SSH(t, s.ConnectionIdentifier, append(with, "-T")...), input)
 	}
 	for _, c := range []struct {
 		name   string
-		how    func(*testing.T, gate.Session) gate.Result
+		how    func(*testing.T, *gate.Gate, gate.Session) gate.Result
 		exit   int
 		said   string
 		reason string // of the failed attempt; "" where it is verified
 	}{
-		{"y_on_a_terminal", func(t *testing.T, s gate.Session) gate.Result { return typed(t, s, "y") }, 0, yes, ""},
-		{"Y_on_a_terminal", func(t *testing.T, s gate.Session) gate.Result { return typed(t, s, "Y") }, 0, yes, ""},
-		{"return_then_y", func(t *testing.T, s gate.Session) gate.Result { return typed(t, s, `\r\ry`) }, 0, yes, ""},
-		{"n_on_a_terminal", func(t *testing.T, s gate.Session) gate.Result { return typed(t, s, "n") }, 1, cancelled, "declined"},
-		{"ctrl_c_on_a_terminal", func(t *testing.T, s gate.Session) gate.Result { return typed(t, s, `\003`) }, 1, cancelled, "declined"},
-		{"ctrl_d_on_a_terminal", func(t *testing.T, s gate.Session) gate.Result { return typed(t, s, `\004`) }, 1, cancelled, "declined"},
-		{"echo_y", func(t *testing.T, s gate.Session) gate.Result { return piped(t, s, "y\n") }, 0, yes, ""},
-		{"echo_yes", func(t *testing.T, s gate.Session) gate.Result { return piped(t, s, "\nyes\n") }, 0, yes, ""},
-		{"echo_n", func(t *testing.T, s gate.Session) gate.Result { return piped(t, s, "n\n") }, 1, cancelled, "declined"},
-		{"space_y", func(t *testing.T, s gate.Session) gate.Result { return piped(t, s, " y\n") }, 1, cancelled, "declined"},
-		{"end_of_input", func(t *testing.T, s gate.Session) gate.Result { return piped(t, s, "") }, 1, cancelled, "declined"},
-		{"silence", func(t *testing.T, s gate.Session) gate.Result {
+		{"y_on_a_terminal", func(t *testing.T, g *gate.Gate, s gate.Session) gate.Result { return typed(t, g, s, "y") }, 0, yes, ""},
+		{"Y_on_a_terminal", func(t *testing.T, g *gate.Gate, s gate.Session) gate.Result { return typed(t, g, s, "Y") }, 0, yes, ""},
+		{"return_then_y", func(t *testing.T, g *gate.Gate, s gate.Session) gate.Result { return typed(t, g, s, `\r\ry`) }, 0, yes, ""},
+		{"n_on_a_terminal", func(t *testing.T, g *gate.Gate, s gate.Session) gate.Result { return typed(t, g, s, "n") }, 1, cancelled, "declined"},
+		{"ctrl_c_on_a_terminal", func(t *testing.T, g *gate.Gate, s gate.Session) gate.Result { return typed(t, g, s, `\003`) }, 1, cancelled, "declined"},
+		{"ctrl_d_on_a_terminal", func(t *testing.T, g *gate.Gate, s gate.Session) gate.Result { return typed(t, g, s, `\004`) }, 1, cancelled, "declined"},
+		{"echo_y", func(t *testing.T, g *gate.Gate, s gate.Session) gate.Result { return piped(t, g, s, "y\n") }, 0, yes, ""},
+		{"echo_yes", func(t *testing.T, g *gate.Gate, s gate.Session) gate.Result { return piped(t, g, s, "\nyes\n") }, 0, yes, ""},
+		{"echo_n", func(t *testing.T, g *gate.Gate, s gate.Session) gate.Result { return piped(t, g, s, "n\n") }, 1, cancelled, "declined"},
+		{"space_y", func(t *testing.T, g *gate.Gate, s gate.Session) gate.Result { return piped(t, g, s, " y\n") }, 1, cancelled, "declined"},
+		{"end_of_input", func(t *testing.T, g *gate.Gate, s gate.Session) gate.Result { return piped(t, g, s, "") }, 1, cancelled, "declined"},
+		{"silence", func(t *testing.T, g *gate.Gate, s gate.Session) gate.Result {
 			cmd := g.SSH(t, s.ConnectionIdentifier, append(with, "-T")...)
 			cmd.Stdin = gate.Silence(t)
 			return gate.Run(t, cmd, "")
 		}, 1, silent, "confirm_timeout"},
-		{"silence_on_a_terminal", func(t *testing.T, s gate.Session) gate.Result { return typed(t, s, "") }, 1, silent, "confirm_timeout"},
+		{"silence_on_a_terminal", func(t *testing.T, g *gate.Gate, s gate.Session) gate.Result { return typed(t, g, s, "") }, 1, silent, "confirm_timeout"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			g := patient
+			if c.said == silent {
+				g = hasty
+			}
 			s := verifySession(t, g, object{"must_confirm": true, "ssh_message": "Sign in to Example Shop", "webhooks": hook}, key)
-			r := c.how(t, s)
+			r := c.how(t, g, s)
 			lines := []string{"Sign in to Example Shop", question}
 			if c.reason == "" {
 				expect(t, r, c.exit, append(lines, c.said)...)
@@ -347,12 +352,14 @@ func TestKeyproof_line10_expiry_during_the_question(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := gate.Start(t, gate.Options{Settings: map[string]string{"sshverify.sweep_every": sweep}})
 			key := gate.NewKeys(t, 1)[0]
-			s := verifySession(t, g, object{"must_confirm": true, "timeout": 2, "webhooks": hook}, key)
-			ends := time.Now().Add(2 * time.Second)
+			s := verifySession(t, g, object{"must_confirm": true, "webhooks": hook}, key)
 			answer := make(chan struct{})
 			q := ask(t, g.SSH(t, s.ConnectionIdentifier, append(gate.With(key), "-T")...), answer)
 			q.wait(t)
-			<-time.After(time.Until(ends)) // what is waited for is time itself
+			if a := g.API(t, "PATCH", "/api/v1/ssh/verify/sessions/"+s.ID+"/", object{"timeout": 2}); a.Status != http.StatusOK { // however long the client took to come here
+				t.Fatalf("update: %d %s", a.Status, a.Body)
+			}
+			<-time.After(2 * time.Second) // what is waited for is time itself
 			close(answer)
 			if got := q.result(t); got != "1 This code has expired. Ask for a new one." {
 				t.Errorf("the client got %q", got)

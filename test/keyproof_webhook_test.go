@@ -96,7 +96,7 @@ func TestKeyproof_line14_a_name_of_loopback(t *testing.T) {
 // same attempt number and the same id.
 func TestKeyproof_line14_killed_before_the_answer(t *testing.T) {
 	t.Parallel()
-	g := gate.Start(t, gate.Options{Settings: map[string]string{"sshverify.webhook_lease": "2s", "sshverify.webhook_timeout": "1s"}})
+	g := gate.Start(t, gate.Options{Settings: map[string]string{"sshverify.webhook_lease": "11s", "sshverify.webhook_timeout": "10s"}})
 	killed := make(chan struct{})
 	receiver := gate.Receive(t, hookSecret, func(n int) int {
 		if n == 1 {

@@ -130,7 +130,7 @@ func TestOperations_metrics(t *testing.T) {
 // exit code is 0.
 func TestOperations_graceful_stop(t *testing.T) {
 	t.Parallel()
-	g := gate.Start(t, gate.Options{Settings: unlimited("shutdown_timeout", "2m")})
+	g := gate.Start(t, gate.Options{Settings: unlimited("shutdown_timeout", "2m", "sshverify.webhook_timeout", "100s", "sshverify.webhook_lease", "110s")})
 	key := gate.NewKeys(t, 1)[0]
 	held, release := make(chan struct{}), make(chan struct{})
 	receiver := gate.Receive(t, "", func(n int) int {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatehouse-project/gatehouse/test/browser"
 	"github.com/gatehouse-project/gatehouse/test/gate"
+	"github.com/gatehouse-project/gatehouse/test/peers"
 )
 
 func authorized(t *testing.T, blob []byte) string {
@@ -82,9 +83,9 @@ func TestRemote_a_session_in_the_browser(t *testing.T) {
 	if r := s.Command(t, danaPassword, "user", "add", "erik", "--email", "erik@example.test", "--password-stdin", "--admin"); r.Exit != 0 {
 		t.Fatalf("%+v", r)
 	}
-	with := map[string]any{"url": local(s.Gate, ""), "number": all[0].Number, "password": danaPassword}
+	with := map[string]any{"url": local(s.Gate, ""), "number": all[0].Number, "password": danaPassword, "patience": peers.Patience.Milliseconds()}
 	b.Do(`const erik = await browser.newContext({ viewport: { width: 1000, height: 760 } }); const page2 = globalThis.erik = await erik.newPage();
-		page2.setDefaultTimeout(30000);
+		page2.setDefaultTimeout(args.patience);
 		await page2.goto(args.url + '/ws/watch/' + args.number); await page2.fill('[name=username]', 'erik'); await page2.fill('[name=password]', args.password); await page2.click('button');
 		await page2.waitForURL('**/ws/watch/*'); await page2.locator('.xterm-rows', { hasText: '42-here' }).waitFor()`, with)
 	b.Do(`await page.keyboard.type('echo $((50 + 5))-live'); await page.keyboard.press('Enter'); await erik.locator('.xterm-rows', { hasText: '55-live' }).waitFor()`, nil)

@@ -16,7 +16,7 @@ import (
 func TestDirectory_who_is_gone_is_out(t *testing.T) {
 	t.Parallel()
 	d := peers.OwnSlapd(t)
-	const recheck = time.Second
+	const recheck = 2 * time.Second
 	p := newPair(t, "sso.recheck", recheck.String())
 	number := addLDAP(t, p.a, d, "Directory", "--link-by", "email", "--active", "(!(employeeType=left))")
 	handle := discover(t, p.a.Visitor(t), "Directory").IDP
