@@ -445,11 +445,17 @@ func TestAttack_bad_input_at_sign_in(t *testing.T) {
 	pending, _ := withToken(t, g, "dana")
 	fast := func(name string, c *caller, method, path string, body any) {
 		t.Helper()
-		began := time.Now()
-		r := c.call(t, method, path, body)
-		if after := took(began); r.Status < 400 || r.Status >= 500 || strings.Contains(string(r.Body), marker) || after > 5*time.Second {
-			t.Errorf("%s %s with %s: %v after %v", method, path, name, r, after)
+		for range 2 { // a disk that stands still does so once
+			began := time.Now()
+			r := c.call(t, method, path, body)
+			if r.Status < 400 || r.Status >= 500 || strings.Contains(string(r.Body), marker) {
+				t.Errorf("%s %s with %s: %v", method, path, name, r)
+			}
+			if took(began) <= 5*time.Second {
+				return
+			}
 		}
+		t.Errorf("%s %s with %s: late, twice", method, path, name)
 	}
 	for name, body := range bodies {
 		for _, path := range []string{

@@ -524,9 +524,9 @@ func anotherSecret(t *testing.T, v vault) {
 	v.call(t, "GET", "/sys/v1/accounts", session, "").is(t, http.StatusUnauthorized, noSessionText)
 	v.post(t, auth, first, "").is(t, http.StatusUnauthorized, refusedText)
 	session = v.signIn(t, second)
-	v.post(t, "/sys/v1/apps/"+id+"/reset_secret", admin, `{"credential_migration_period":3}`).is(t, http.StatusOK, "")
-	third := secret()
+	v.post(t, "/sys/v1/apps/"+id+"/reset_secret", admin, `{"credential_migration_period":5}`).is(t, http.StatusOK, "")
 	v.signIn(t, second)
+	third := secret()
 	v.signIn(t, third)
 	gate.Eventually(t, func() error {
 		if a := v.call(t, "GET", "/sys/v1/accounts", second, ""); a.status != http.StatusUnauthorized {
