@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -141,18 +142,50 @@ func OpenRecordingSource(ctx context.Context, c config.Config) (*RecordingSource
 // Close gives everything back.
 func (s *RecordingSource) Close() error { return errors.Join(s.archive.Close(), s.audit.Close()) }
 
-// Verify verifies a recording by the id, number or code of its session, against the database too.
-func (s *RecordingSource) Verify(ctx context.Context, ref string, keys []ed25519.PublicKey) (RecordingReport, error) {
+// Verify verifies a recording by the id, number or code of its session, against the database too. What is signed or erased while it is being read is read again
+// for a while.
+func (s *RecordingSource) Verify(ctx context.Context, ref string, keys []ed25519.PublicKey) (report RecordingReport, err error) {
+	const again, most = 200 * time.Millisecond, 25
+	for range most {
+		var still bool
+		if report, still, err = s.verify(ctx, ref, keys); still {
+			return report, err
+		}
+		select {
+		case <-ctx.Done():
+			return report, ctx.Err()
+		case <-time.After(again):
+		}
+	}
+	return report, err
+}
+
+// verify verifies it once, and says whether the outcome is final: nothing is wrong, or nothing changed meanwhile.
+func (s *RecordingSource) verify(ctx context.Context, ref string, keys []ed25519.PublicKey) (report RecordingReport, final bool, err error) {
+	was, pieces, err := s.known(ctx, ref)
+	if err != nil {
+		return report, true, err
+	}
+	report, err = recording.Verify(ctx, s.archive.Bucket, was.Session+"/", recording.Verification{
+		Keys: keys, Pieces: pieces, Manifest: was.Manifest, Erased: !was.Deleted.IsZero(),
+	})
+	if err == nil && len(report.Problems) == 0 {
+		return report, true, nil
+	}
+	is, more, changed := s.known(ctx, ref)
+	settled := was.Manifest == nil || was.Settled
+	return report, changed == nil && settled && len(more) == len(pieces) && bytes.Equal(is.Manifest, was.Manifest) && is.Deleted.Equal(was.Deleted), err
+}
+
+// known is what the database has of a recording.
+func (s *RecordingSource) known(ctx context.Context, ref string) (remote.Recording, []remote.Piece, error) {
 	r, err := s.kept.Recording(ctx, ref)
 	if err != nil {
-		return RecordingReport{}, err
+		return r, nil, err
 	}
 	pieces, err := s.kept.Pieces(ctx, r.Session)
-	if err != nil {
-		return RecordingReport{}, err
-	}
 	if pieces == nil {
 		pieces = []remote.Piece{}
 	}
-	return recording.Verify(ctx, s.archive.Bucket, r.Session+"/", recording.Verification{Keys: keys, Pieces: pieces, Erased: !r.Deleted.IsZero()})
+	return r, pieces, err
 }

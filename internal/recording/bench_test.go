@@ -60,14 +60,14 @@ func BenchmarkSync(b *testing.B) {
 		_, terminal := begin(b, h, newSession())
 		open = append(open, terminal)
 	}
-	h.tick()
+	h.sync()
 	for b.Loop() {
 		for _, terminal := range open {
 			if err := terminal.Output([]byte("x")); err != nil {
 				b.Fatal(err)
 			}
 		}
-		h.tick()
+		h.sync()
 	}
 }
 

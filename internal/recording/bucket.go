@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"time"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/fileblob"
@@ -35,9 +36,7 @@ func (a *Archive) Open(ctx context.Context, where, dir string) error {
 	if err != nil {
 		return fmt.Errorf("open recordings: %w", err)
 	}
-	if a.local = dir; dir != "" {
-		a.Flush = func(object string) error { return flushFile(filepath.Join(dir, filepath.FromSlash(object))) }
-	}
+	a.local = dir
 	return nil
 }
 
@@ -74,12 +73,48 @@ func openS3(ctx context.Context, u *url.URL) (*blob.Bucket, error) {
 	return blob.PrefixedBucket(b, path.Clean(prefix)+"/"), nil
 }
 
-// flushFile brings a file and the names that lead to it to the disk: the spool gives its copy up after that.
-func flushFile(name string) error {
-	f, err := os.Open(name)
+// newPrefix begins the names of files that are being written into a local bucket. They lie beside the recordings, not in them: what a crash leaves of one
+// would be taken for something that somebody had added.
+const newPrefix = ".new-"
+
+// putLocal writes a file into a local bucket so that a crash leaves it whole or absent. It is on the disk then, and so are the names that lead to it.
+func putLocal(bucket, session, name string, body []byte) (err error) {
+	dir := filepath.Join(bucket, session)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(bucket, newPrefix)
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(name)
-	return errors.Join(f.Sync(), f.Close(), syncDir(dir), syncDir(filepath.Dir(dir)))
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	_, err = f.Write(body)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err = os.Rename(f.Name(), filepath.Join(dir, name)); err != nil {
+		return err
+	}
+	return errors.Join(syncDir(dir), syncDir(bucket))
+}
+
+// abandoned is the age at which nobody writes such a file any more.
+const abandoned = time.Hour
+
+// sweepLocal removes what crashes left of files that were being written into a local bucket.
+func (a *Archive) sweepLocal() error {
+	if a.local == "" {
+		return nil
+	}
+	found, err := filepath.Glob(filepath.Join(a.local, newPrefix+"*"))
+	for _, name := range found {
+		if is, gone := os.Lstat(name); gone == nil && is.Mode().IsRegular() && time.Since(is.ModTime()) > abandoned {
+			err = errors.Join(err, os.Remove(name))
+		}
+	}
+	return err
 }

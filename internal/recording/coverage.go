@@ -1,6 +1,13 @@
 package recording
 
-import "github.com/gatehouse-project/gatehouse/internal/domain/remote"
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
+	"github.com/gatehouse-project/gatehouse/internal/domain/remote"
+)
 
 // Channel is one line of the coverage statement.
 type Channel = remote.Covered
@@ -22,6 +29,7 @@ const (
 type coverage struct {
 	at    map[coverageKey]int
 	lines []Channel
+	open  map[string]Channel // forwards and SFTP that were opened and are not closed, by name
 }
 
 type coverageKey struct{ name, kind, is string }
@@ -31,12 +39,32 @@ const restOf = "*"
 
 func (c *coverage) note(n remote.Note) {
 	switch n.Kind {
+	case "opened":
+		c.opened(n)
+	case "closed", "forward":
+		delete(c.open, n.Channel)
+	}
+	switch n.Kind {
 	case "refused":
 		c.add(n, Channel{Name: n.Channel, Kind: firstOf(n.Way, "channel"), Is: refused, To: n.Name, Text: n.Text})
 	case "unrecorded":
 		c.add(n, Channel{Name: n.Channel, Kind: n.Kind, Is: notRecorded, Text: n.Text})
 	case "file", "forward":
 		c.add(n, Channel{Name: n.Channel, Kind: n.Kind, Is: notRecorded, Text: "counted and hashed"})
+	}
+}
+
+// opened keeps a channel without a track in mind, so that one which nobody lived to close is not passed over.
+func (c *coverage) opened(n remote.Note) {
+	if n.Way != string(access.Forward) && n.Way != string(access.Files) || len(c.open) >= maxChannels {
+		return
+	}
+	if c.open == nil {
+		c.open = map[string]Channel{}
+	}
+	c.open[n.Channel] = Channel{
+		Name: boundedTo(n.Channel, maxLabel), Kind: strings.TrimSuffix(n.Way, "s"), Is: notRecorded, To: boundedTo(n.Name, maxLabel), Times: 1,
+		Text: "open at the end of the recording: what passed since the last line of it is not known",
 	}
 }
 
@@ -87,7 +115,11 @@ func (c *coverage) statement(tracks []Track) []Channel {
 			all = append(all, Channel{Name: t.Name, Kind: t.Kind, Is: notRecorded, Bytes: t.Lost, Text: "recording had failed"})
 		}
 	}
-	return append(all, c.lines...)
+	all = append(all, c.lines...)
+	for _, name := range slices.Sorted(maps.Keys(c.open)) {
+		all = append(all, c.open[name])
+	}
+	return all
 }
 
 func firstOf(texts ...string) string {

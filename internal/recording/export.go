@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/remote"
@@ -226,9 +227,36 @@ func (a *Archive) Erase(ctx context.Context, session string) error {
 		return fmt.Errorf("list segments: %w", err)
 	}
 	for _, p := range pieces {
-		if err := a.Bucket.Delete(ctx, session+"/"+p.Name); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
-			return fmt.Errorf("erase segment %s: %w", p.Name, err)
+		if err := a.erase(ctx, session+"/"+p.Name); err != nil {
+			return err
 		}
 	}
+	return a.eraseRest(ctx, session+"/")
+}
+
+func (a *Archive) erase(ctx context.Context, object string) error {
+	if err := a.Bucket.Delete(ctx, object); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+		return fmt.Errorf("erase %s: %w", object, err)
+	}
 	return nil
+}
+
+// eraseRest erases what the database does not know of, but for the manifest: a crash may have left it.
+func (a *Archive) eraseRest(ctx context.Context, prefix string) error {
+	all := a.Bucket.List(&blob.ListOptions{Prefix: prefix})
+	for {
+		o, err := all.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("list what is left of a recording: %w", err)
+		}
+		if o.Key == prefix+manifestName {
+			continue
+		}
+		if err := a.erase(ctx, o.Key); err != nil {
+			return err
+		}
+	}
 }

@@ -46,9 +46,18 @@ func newMemory() *memory {
 	return &memory{known: map[string]*remote.Recording{}, pieces: map[string][]remote.Piece{}}
 }
 
+func (m *memory) fails(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.down = err
+}
+
 func (m *memory) BeginRecording(_ context.Context, session string, started time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.known[session] != nil {
+		return remote.ErrRecorded
+	}
 	m.known[session] = &remote.Recording{Session: session, Started: started}
 	return m.down
 }
@@ -86,10 +95,24 @@ func (m *memory) FinishRecording(_ context.Context, session string, before []byt
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.known[session]
+	if m.down != nil {
+		return m.down
+	}
 	if !bytes.Equal(r.Manifest, before) {
 		return remote.ErrSigned
 	}
-	r.Ended, r.Manifest, r.Cut = ended, manifest, cut
+	r.Ended, r.Manifest, r.Cut, r.Settled = ended, manifest, cut, false
+	return nil
+}
+
+func (m *memory) SettleRecording(_ context.Context, session string, manifest []byte) error {
+	m.happens("SettleRecording")
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !bytes.Equal(m.known[session].Manifest, manifest) {
+		return remote.ErrSigned
+	}
+	m.known[session].Settled = m.down == nil
 	return m.down
 }
 
@@ -166,7 +189,7 @@ func newHouse(t testing.TB, change ...func(*Archive)) *house {
 func (h *house) after(t testing.TB, spool string) *house {
 	t.Helper()
 	next := newHouse(t, func(a *Archive) { a.Store, a.Spool, a.Signer = h.store, spool, h.Signer })
-	next.dir, next.store, next.Bucket, next.Flush, next.local = h.dir, h.store, h.Bucket, h.Flush, h.local
+	next.dir, next.store, next.Bucket, next.local = h.dir, h.store, h.Bucket, h.local
 	return next
 }
 

@@ -42,6 +42,7 @@ type recorder struct {
 	brought  time.Time     // when one of them last was
 	serving  bool          // somebody is at the pending ones
 	queued   bool          // it is in the archive's queue
+	unsynced []*os.File    // of closed segments
 	left     bool          // its end could not be delivered: Recover has it once nobody serves it
 }
 
@@ -57,13 +58,18 @@ func newRecorder(a *Archive, s remote.Session) *recorder {
 }
 
 // begin puts the first bytes on the disk, and the recording into the database.
-func (r *recorder) begin(ctx context.Context) error {
+func (r *recorder) begin(ctx context.Context) (err error) {
 	if err := os.MkdirAll(r.a.Spool, 0o700); err != nil {
 		return err
 	}
 	if err := os.Mkdir(r.dir, 0o700); err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(r.dir))
+		}
+	}()
 	if err := writeWhole(filepath.Join(r.dir, aboutFile), r.about); err != nil {
 		return err
 	}
@@ -81,21 +87,31 @@ func (r *recorder) begin(ctx context.Context) error {
 
 // sync brings what is spooled to the disk.
 func (r *recorder) sync() error {
-	for _, t := range r.all() {
-		if err := syncTrack(t); err != nil {
+	for _, f := range r.dirty() {
+		if err := r.syncFile(f); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func syncTrack(t *track) error {
-	f := t.unsynced()
-	if f == nil {
-		return nil
+// dirty returns the files that were written to since it was asked last: those of closed segments first, for they are older.
+func (r *recorder) dirty() []*os.File {
+	r.mu.Lock()
+	files := r.unsynced
+	r.unsynced = nil
+	r.mu.Unlock()
+	for _, t := range r.all() {
+		if f := t.unsynced(); f != nil {
+			files = append(files, f)
+		}
 	}
+	return files
+}
+
+func (r *recorder) syncFile(f *os.File) error {
 	if err := f.Sync(); err != nil && !errors.Is(err, os.ErrClosed) { // whoever closed it has synced it
-		return t.r.fail(fmt.Errorf("sync spool: %w", err))
+		return r.fail(fmt.Errorf("sync spool: %w", err))
 	}
 	return nil
 }
@@ -217,6 +233,7 @@ func (r *recorder) fail(err error) error {
 func (r *recorder) closed(s *segment) {
 	r.mu.Lock()
 	r.pending = append(r.pending, s)
+	r.unsynced = append(r.unsynced, s.file)
 	enqueue := !r.queued && !r.serving
 	r.queued = r.queued || enqueue
 	r.mu.Unlock()
@@ -235,10 +252,14 @@ func (r *recorder) End(ctx context.Context, s remote.Session) error {
 	r.over = true
 	r.mu.Unlock()
 	m := r.finish(s)
-	if err := writeWhole(filepath.Join(r.dir, endFile), m); err != nil {
+	err := r.sync() // the end is on the disk behind what it sums up, not before
+	if err == nil {
+		err = writeWhole(filepath.Join(r.dir, endFile), m)
+	}
+	if err != nil {
 		r.a.OnError("keep the end of recording "+r.about.Recording, err) // what is there is enough, unless we crash: then it counts as cut
 	}
-	err := r.deliver(ctx)
+	err = r.deliver(ctx)
 	if err == nil {
 		err = r.a.conclude(ctx, r.dir, m)
 	}

@@ -48,6 +48,7 @@ type Store interface {
 	AddPiece(ctx context.Context, p remote.Piece) error
 	Pieces(ctx context.Context, session string) ([]remote.Piece, error)
 	FinishRecording(ctx context.Context, session string, before []byte, ended time.Time, manifest []byte, cut string) error
+	SettleRecording(ctx context.Context, session string, manifest []byte) error
 	Recording(ctx context.Context, ref string) (remote.Recording, error)
 }
 
@@ -70,12 +71,12 @@ type Archive struct {
 	OnError  func(doing string, err error)
 	Observe  Hooks
 
-	Bucket *blob.Bucket              // set by Open, or by tests
-	Flush  func(object string) error // brings an object of a local bucket to the disk; nil where the bucket does by itself
+	Bucket *blob.Bucket // set by Open, or by tests
 
 	local string                          // the directory that is the bucket; empty where it is elsewhere
 	free  func(dir string) (int64, error) // bytes that are free on the disk of a directory; nil: as the system says
 	space space
+	round round
 
 	mu    sync.Mutex
 	live  map[string]*recorder // by session
@@ -114,7 +115,7 @@ func (a *Archive) Begin(ctx context.Context, s remote.Session) (remote.Recorder,
 	}
 	if err := r.begin(ctx); err != nil {
 		a.leave(r)
-		return nil, fmt.Errorf("begin recording: %w", errors.Join(err, os.RemoveAll(r.dir)))
+		return nil, fmt.Errorf("begin recording: %w", err)
 	}
 	return r, nil
 }

@@ -56,12 +56,24 @@ func (a *Archive) carries(session string) bool {
 func (a *Archive) recover(ctx context.Context, session string) error {
 	dir := filepath.Join(a.Spool, session)
 	known, err := a.Store.Recording(ctx, session)
-	if errors.Is(err, remote.ErrNoRecording) { // Begin did not return: nothing was carried
+	switch {
+	case errors.Is(err, remote.ErrNoRecording):
+		return a.setAside(dir)
+	case err != nil:
+		return err
+	case !known.Deleted.IsZero(): // retention has erased the rest of it
 		return os.RemoveAll(dir)
 	}
-	if err != nil {
+	if bare, err := a.bare(ctx, session); err != nil {
 		return err
+	} else if bare && known.Manifest == nil { // Cut signs that there is nothing, once the session is over
+		return os.RemoveAll(dir)
 	}
+	return a.bringIn(ctx, dir, known)
+}
+
+// bringIn uploads what a spool holds, and signs the recording.
+func (a *Archive) bringIn(ctx context.Context, dir string, known remote.Recording) error {
 	left, err := mendAll(dir, a.Now())
 	if err != nil {
 		return fmt.Errorf("mend spool: %w", err)
@@ -71,8 +83,11 @@ func (a *Archive) recover(ctx context.Context, session string) error {
 			return err
 		}
 	}
-	m, ended := readEnd(filepath.Join(dir, endFile), session)
-	if known.Manifest != nil && len(left) == 0 && (known.Cut == "" || known.Cut == m.Cut || !ended) { // signed before the spool could be removed
+	m, ended := readEnd(filepath.Join(dir, endFile), known.Session)
+	if ended && known.Manifest != nil && known.Cut == m.Cut { // it was signed before the spool could be removed, and by nobody else: they cut it
+		if err := a.settle(ctx, known.Session); err != nil {
+			return err
+		}
 		return os.RemoveAll(dir)
 	}
 	if ended {
@@ -89,18 +104,73 @@ func (a *Archive) recover(ctx context.Context, session string) error {
 	return os.RemoveAll(dir)
 }
 
-// Cut signs what a node that is lost has brought to the bucket. It does nothing where the recording is signed or was never begun, and where the spool is
-// here: Recover has more of it then.
+// bare reports whether a recording had only begun: nothing was carried in its session.
+func (a *Archive) bare(ctx context.Context, session string) (bool, error) {
+	only, err := onlyBegan(filepath.Join(a.Spool, session))
+	if err != nil || !only {
+		return false, err
+	}
+	pieces, err := a.Store.Pieces(ctx, session)
+	return len(pieces) == 0, err
+}
+
+// onlyBegan reports whether a spool holds no more than Begin writes.
+func onlyBegan(dir string) (bool, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return false, err
+	}
+	for _, entry := range entries {
+		switch entry.Name() {
+		case aboutFile, aboutFile + ".new":
+		case segmentName(eventsTrack, eventsFormat, 1):
+			body, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+			if err != nil || bytes.Count(body, []byte{'\n'}) > 2 { // the link, and that it began
+				return false, err
+			}
+		default:
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// orphan begins the names of spools whose recording the database does not know.
+const orphan = "orphan-"
+
+// setAside keeps what the database knows nothing of, such as one that was restored from a copy that is older: somebody has to look at it. Where Begin did not
+// come so far there is nothing to keep.
+func (a *Archive) setAside(dir string) error {
+	if bare, err := onlyBegan(dir); err != nil {
+		return err
+	} else if bare {
+		return os.RemoveAll(dir)
+	}
+	aside := filepath.Join(filepath.Dir(dir), orphan+filepath.Base(dir))
+	if err := os.Rename(dir, aside); err != nil {
+		return err
+	}
+	return fmt.Errorf("the database does not know it; what was recorded is kept as %s", aside)
+}
+
+// Cut signs what a node that is lost has brought to the bucket. Where it is signed it sees to it that the bucket has the manifest. It does nothing where the
+// recording was never begun, and where the spool is here: Recover has more of it then.
 func (a *Archive) Cut(ctx context.Context, s remote.Session) error {
 	if _, err := os.Stat(filepath.Join(a.Spool, s.ID)); err == nil {
 		return nil
 	}
 	known, err := a.Store.Recording(ctx, s.ID)
-	if errors.Is(err, remote.ErrNoRecording) || err == nil && known.Manifest != nil {
+	if errors.Is(err, remote.ErrNoRecording) {
 		return nil
+	}
+	if err == nil && known.Manifest != nil { // whoever signed it may not have come to put it there
+		err = a.settle(ctx, s.ID)
 	}
 	if err != nil {
 		return fmt.Errorf("cut recording: %w", err)
+	}
+	if known.Manifest != nil {
+		return nil
 	}
 	m, missing, err := a.read(ctx, subjectOf(s, known.Started), s.Ended)
 	if err == nil {

@@ -24,7 +24,6 @@ func TestRecording_in_S3(t *testing.T) {
 
 	h := newHouse(t, smallSegments)
 	must(t, h.Archive.Close())
-	h.Flush = nil
 	must(t, h.Open(t.Context(), "s3://tapes?region=eu-test-1&endpoint="+server.URL+"&use_path_style=true&prefix=gate/house", ""))
 	h.run(t)
 	s := newSession()

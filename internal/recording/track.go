@@ -352,13 +352,6 @@ func (t *track) old(now time.Time) {
 	}
 }
 
-// wants reports whether the track has been written to since it was synced.
-func (t *track) wants() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.dirty
-}
-
 // unsynced returns the file where it has been written to since it was asked last.
 func (t *track) unsynced() *os.File {
 	t.mu.Lock()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"gocloud.dev/blob"
+	"gocloud.dev/gcerrors"
 
 	"github.com/gatehouse-project/gatehouse/internal/domain/remote"
 	"github.com/gatehouse-project/gatehouse/internal/fault"
@@ -82,6 +83,12 @@ func (a *Archive) Run(ctx context.Context) {
 	}
 	loops.Go(func() { a.recoverLoop(ctx) })
 	loops.Go(func() { a.diskLoop(ctx) })
+	loops.Go(func() { a.each(ctx, a.sync) })
+	a.each(ctx, a.watch)
+}
+
+// each calls what there is to do each time that spools are synced.
+func (a *Archive) each(ctx context.Context, do func()) {
 	tick := time.NewTicker(a.Settings.Sync)
 	defer tick.Stop()
 	for {
@@ -89,7 +96,7 @@ func (a *Archive) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			a.tick()
+			do()
 		}
 	}
 }
@@ -111,6 +118,9 @@ func (a *Archive) uploadLoop(ctx context.Context) {
 func (a *Archive) recoverLoop(ctx context.Context) {
 	tick := time.NewTicker(min(retryEvery, max(a.Settings.Patience, a.Settings.Sync)))
 	defer tick.Stop()
+	if err := a.sweepLocal(); err != nil {
+		a.OnError("remove what a crash left of recordings", err)
+	}
 	for {
 		if err := a.Recover(ctx); err != nil && ctx.Err() == nil {
 			a.OnError("take up recordings that were left", err)
@@ -123,42 +133,81 @@ func (a *Archive) recoverLoop(ctx context.Context) {
 	}
 }
 
-// tick syncs what was written since the last, closes segments that have had their time, and looks whether the bucket keeps up.
-func (a *Archive) tick() {
-	now, low := a.Now(), a.space.short(a.Settings)
-	var dirty []*track
+// watch looks whether disk and bucket keep up. It waits for neither.
+func (a *Archive) watch() {
+	now, fault := a.Now(), a.space.short(a.Settings)
+	if fault == nil && a.round.hangs(now, a.Settings.Patience) {
+		fault = errHangs
+	}
+	for _, r := range a.recorders() {
+		r.patience(now)
+		if fault != nil {
+			_ = r.fail(fault)
+		}
+	}
+}
+
+var errHangs = errors.New("the disk of the spool does not take what is written")
+
+// round is the syncing that is under way.
+type round struct {
+	mu    sync.Mutex
+	moved time.Time // when it began, or last got on; zero: there is none
+}
+
+func (r *round) move(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.moved = now
+}
+
+func (r *round) hangs(now time.Time, patience time.Duration) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.moved.IsZero() && now.Sub(r.moved) > patience
+}
+
+// sync brings to the disk what was written since the last time, and closes segments that have had their time. A disk that hangs keeps it here: see watch.
+func (a *Archive) sync() {
+	now := a.Now()
+	a.round.move(now)
+	defer a.round.move(time.Time{})
+	var dirty []unsynced
 	for _, r := range a.recorders() {
 		for _, t := range r.all() {
 			t.old(now)
-			if t.wants() {
-				dirty = append(dirty, t)
-			}
 		}
-		r.patience(now)
-		if low != nil {
-			_ = r.fail(low)
+		for _, f := range r.dirty() {
+			dirty = append(dirty, unsynced{r, f})
 		}
 	}
 	a.syncAll(dirty)
 }
 
+// unsynced is a file of a spool that was written to.
+type unsynced struct {
+	r *recorder
+	f *os.File
+}
+
 // syncAll brings files to the disk, a few at a time.
-func (a *Archive) syncAll(dirty []*track) {
+func (a *Archive) syncAll(dirty []unsynced) {
 	if len(dirty) == 0 {
 		return
 	}
 	begun := time.Now()
 	var wait sync.WaitGroup
-	next := make(chan *track)
+	next := make(chan unsynced)
 	for range min(syncers, len(dirty)) {
 		wait.Go(func() {
-			for t := range next {
-				_ = syncTrack(t) // it has failed the recording
+			for u := range next {
+				_ = u.r.syncFile(u.f) // it has failed the recording
+				a.round.move(a.Now())
 			}
 		})
 	}
-	for _, t := range dirty {
-		next <- t
+	for _, u := range dirty {
+		next <- u
 	}
 	close(next)
 	wait.Wait()
@@ -349,18 +398,14 @@ var errOtherDisk = errors.New("the spool is on another disk")
 
 // put writes an object. Where the bucket is local, it is on the disk then.
 func (a *Archive) put(ctx context.Context, session, name string, body []byte) error {
-	object := session + "/" + name
+	if a.local != "" {
+		return putLocal(a.local, session, name, body)
+	}
 	kind := "application/x-ndjson"
 	if name == manifestName {
 		kind = "application/json"
 	}
-	if err := a.Bucket.Upload(ctx, object, bytes.NewReader(body), &blob.WriterOptions{ContentType: kind}); err != nil {
-		return err
-	}
-	if a.Flush != nil {
-		return a.Flush(object)
-	}
-	return nil
+	return a.Bucket.Upload(ctx, session+"/"+name, bytes.NewReader(body), &blob.WriterOptions{ContentType: kind})
 }
 
 // blockSize is how finely a manifest points to what was changed; blockHash how many bytes it has for each.
@@ -403,7 +448,7 @@ func (a *Archive) replace(ctx context.Context, m Manifest, missing map[string]bo
 	}
 }
 
-// publish adds the segments to a manifest, signs it, and puts it into bucket and database, in place of the one of before, which may be nil. missing names
+// publish adds the segments to a manifest, signs it, and puts it into database and bucket, in place of the one of before, which may be nil. missing names
 // segments that never reached the bucket. It reports remote.ErrSigned where the database has another manifest by now, which stays.
 func (a *Archive) publish(ctx context.Context, m Manifest, missing map[string]bool, before []byte) error {
 	id := m.Session.Recording
@@ -420,21 +465,14 @@ func (a *Archive) publish(ctx context.Context, m Manifest, missing map[string]bo
 	if err != nil {
 		return err
 	}
-	if err := a.put(ctx, id, manifestName, text); err != nil {
-		return fmt.Errorf("write manifest: %w", err)
+	if err := a.Store.FinishRecording(ctx, id, before, m.Ended, text, m.Cut); err != nil {
+		return fmt.Errorf("finish recording: %w", err)
 	}
-	finished := a.Store.FinishRecording(ctx, id, before, m.Ended, text, m.Cut)
-	if finished != nil && !errors.Is(finished, remote.ErrSigned) {
-		return fmt.Errorf("finish recording: %w", finished)
-	}
-	if err := a.settle(ctx, id); err != nil {
-		return fmt.Errorf("write manifest: %w", err)
-	}
-	return finished
+	return a.settle(ctx, id)
 }
 
-// settle has the bucket hold the manifest that the database has. Whoever put one asks after that, and whoever changed the database does: so whichever of
-// several nodes is last at either leaves both the same.
+// settle has the bucket hold the manifest that the database has. Only what the database has is ever put there, and whoever puts it asks after that whether it
+// still has it: so whichever of several nodes is last leaves both the same. It may be repeated.
 func (a *Archive) settle(ctx context.Context, id string) error {
 	for {
 		known, err := a.Store.Recording(ctx, id)
@@ -442,13 +480,15 @@ func (a *Archive) settle(ctx context.Context, id string) error {
 			return err
 		}
 		there, err := a.get(ctx, id, manifestName, maxManifest)
-		if err != nil {
-			return err
+		if err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+			return fmt.Errorf("look for manifest: %w", err)
 		}
-		if known.Manifest == nil || bytes.Equal(there, known.Manifest) {
-			return nil
+		if err != nil || !bytes.Equal(there, known.Manifest) {
+			if err := a.put(ctx, id, manifestName, known.Manifest); err != nil {
+				return fmt.Errorf("write manifest: %w", err)
+			}
 		}
-		if err := a.put(ctx, id, manifestName, known.Manifest); err != nil {
+		if err := a.Store.SettleRecording(ctx, id, known.Manifest); !errors.Is(err, remote.ErrSigned) {
 			return err
 		}
 	}

@@ -50,10 +50,11 @@ const (
 
 // Verification is what a recording is held against.
 type Verification struct {
-	Keys   []ed25519.PublicKey // trusted; none: the manifest vouches for itself
-	Pieces []remote.Piece      // hashes that the database has; nil: not asked
-	Erased bool                // retention has erased the segments
-	Name   string              // by which it was found, such as that of its directory; counts where it is the id of a recording
+	Keys     []ed25519.PublicKey // trusted; none: the manifest vouches for itself
+	Pieces   []remote.Piece      // hashes that the database has; nil: not asked
+	Manifest []byte              // that the database has; nil: not asked
+	Erased   bool                // retention has erased the segments
+	Name     string              // by which it was found, such as that of its directory; counts where it is the id of a recording
 }
 
 // maxProblems ends a report that would only repeat itself.
@@ -136,6 +137,9 @@ func (c *checker) manifest(ctx context.Context) (m Manifest, ok bool, err error)
 	}
 	if err != nil {
 		return m, false, fmt.Errorf("read manifest: %w", err)
+	}
+	if c.Manifest != nil && !bytes.Equal(c.Manifest, text) {
+		c.problem(Problem{Segment: manifestName, What: "the database has another manifest"})
 	}
 	m, signed, err := readManifest(text)
 	if err != nil {

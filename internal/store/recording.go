@@ -23,14 +23,22 @@ var _ remote.RecordingStore = Recordings{}
 // BeginRecording implements remote.RecordingStore.
 func (s Recordings) BeginRecording(ctx context.Context, session string, started time.Time) error {
 	return s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
-		n, err := Exec(ctx, tx, `INSERT INTO recordings (session, started, bytes, cut, hold, erased)
-			SELECT x.id, CAST($2 AS BIGINT), 0, '', x.hold, FALSE FROM remote_sessions x WHERE x.id = $1`, session, Micros(started))
-		if err == nil && n == 0 {
-			err = remote.ErrUnknown
+		n, err := Exec(ctx, tx, beginRecording, session, Micros(started))
+		if err != nil || n > 0 {
+			return err
 		}
-		return err
+		if there, err := One(ctx, tx, Value[bool], `SELECT EXISTS (SELECT 1 FROM recordings WHERE session = $1)`, session); err != nil {
+			return err
+		} else if there {
+			return remote.ErrRecorded
+		}
+		return remote.ErrUnknown
 	})
 }
+
+// beginRecording begins none anew, though nothing may have been carried when its node was lost: that one may wake up, and go on with it.
+const beginRecording = `INSERT INTO recordings (session, started, bytes, cut, hold, erased, settled)
+	SELECT x.id, CAST($2 AS BIGINT), 0, '', x.hold, FALSE, FALSE FROM remote_sessions x WHERE x.id = $1 ON CONFLICT (session) DO NOTHING`
 
 var errOtherPiece = fault.New(fault.Conflict, "the segment is on record with another hash")
 
@@ -91,7 +99,18 @@ func (s Recordings) FinishRecording(ctx context.Context, session string, before 
 	})
 }
 
-const finishRecording = `UPDATE recordings SET ended = $2, manifest = $3, cut = $4 WHERE session = $1 AND manifest IS NOT DISTINCT FROM $5`
+// SettleRecording implements remote.RecordingStore.
+func (s Recordings) SettleRecording(ctx context.Context, session string, manifest []byte) error {
+	return s.DB.Write(ctx, func(ctx context.Context, tx Tx) error {
+		n, err := Exec(ctx, tx, `UPDATE recordings SET settled = TRUE WHERE session = $1 AND manifest = $2`, session, manifest)
+		if err == nil && n == 0 {
+			err = remote.ErrSigned
+		}
+		return err
+	})
+}
+
+const finishRecording = `UPDATE recordings SET ended = $2, manifest = $3, cut = $4, settled = FALSE WHERE session = $1 AND manifest IS NOT DISTINCT FROM $5`
 
 const (
 	recordingColumns = `r.session, x.number, x.code, x.user_id, x.user_name, x.username, x.credential, x.target, x.target_host, x.protocol,
@@ -135,9 +154,10 @@ func (s Recordings) Recording(ctx context.Context, ref string) (r remote.Recordi
 	}
 	err = s.DB.Read(ctx, func(ctx context.Context, tx Tx) error {
 		var manifest []byte
-		r, err = One(ctx, tx, func(scan Scan) (remote.Recording, error) { return scanRecordingWith(scan, &manifest) },
-			`SELECT `+recordingColumns+`, r.manifest`+recordingsFrom+` WHERE r.session = $1 OR x.code = $1 OR x.number = $2`, ref, number)
-		r.Manifest = manifest
+		var settled bool
+		r, err = One(ctx, tx, func(scan Scan) (remote.Recording, error) { return scanRecordingWith(scan, &settled, &manifest) },
+			`SELECT `+recordingColumns+`, r.settled, r.manifest`+recordingsFrom+` WHERE r.session = $1 OR x.code = $1 OR x.number = $2`, ref, number)
+		r.Manifest, r.Settled = manifest, settled
 		return err
 	})
 	if Absent(err) {

@@ -33,6 +33,7 @@ type Recording struct {
 	Ended      time.Time // zero while it goes on
 	Bytes      int64     // in closed segments
 	Manifest   []byte    // the signed manifest.json; none while it goes on
+	Settled    bool      // the manifest is where recordings are kept, too
 	Cut        string    // why it ends before its session did; empty where it does not
 	Hold       bool      // retention does not erase it
 	Deleted    time.Time // when retention erased what was recorded
@@ -57,7 +58,7 @@ type Piece struct {
 
 // RecordingStore keeps what is known of recordings.
 type RecordingStore interface {
-	// BeginRecording adds the recording of a session that the store knows.
+	// BeginRecording adds the recording of a session that the store knows. It reports ErrUnknown, and ErrRecorded where there is one.
 	BeginRecording(ctx context.Context, session string, started time.Time) error
 	// AddPiece adds a closed segment, and its bytes to those of the recording. The same one twice is one; another one of its track and number reports a
 	// Conflict.
@@ -67,9 +68,11 @@ type RecordingStore interface {
 	// FinishRecording keeps the signed manifest in place of the one of before, which may be nil, when it ended and, where it was cut, why. It reports
 	// ErrSigned where there is another manifest than before, and ErrNoRecording.
 	FinishRecording(ctx context.Context, session string, before []byte, ended time.Time, manifest []byte, cut string) error
+	// SettleRecording says that this manifest is where recordings are kept. It reports ErrSigned where there is another one now.
+	SettleRecording(ctx context.Context, session string, manifest []byte) error
 	// Recording finds one by the id, number or code of its session; it reports ErrNoRecording.
 	Recording(ctx context.Context, ref string) (Recording, error)
-	// Recordings lists those that which wants, newest first, behind the session of the id w.After. Manifests are left out.
+	// Recordings lists those that which wants, newest first, behind the session of the id w.After. Manifests, and whether they are settled, are left out.
 	Recordings(ctx context.Context, which Which, w page.Window) (page.Page[Recording], error)
 	// HoldRecording sets or lifts the hold and records e, where that changes anything. It reports ErrErased.
 	HoldRecording(ctx context.Context, session string, hold bool, e audit.Event) error

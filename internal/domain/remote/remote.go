@@ -151,6 +151,7 @@ var (
 	ErrDecided     = fault.New(fault.Conflict, "nobody waits for an answer to this request any more")
 	ErrOwnRequest  = fault.New(fault.Denied, "somebody else must answer your own request")
 	ErrNotWaiting  = fault.New(fault.Conflict, "the session is not waiting for that")
+	ErrRecorded    = fault.New(fault.Conflict, "a recording of the session was begun before; start another session")
 	ErrSigned      = fault.New(fault.Conflict, "another manifest of the recording was signed in the meantime")
 	ErrOver        = fault.New(fault.Conflict, "the session is over")
 	ErrElsewhere   = fault.New(fault.Conflict, "another node carries the session")

@@ -256,7 +256,8 @@ CREATE TABLE remote_frames (
 );
 CREATE INDEX remote_frames_at ON remote_frames (at);
 
--- Recordings and their closed segments. manifest is the signed one, once there is one. deleted says that retention erases the segments, erased that it has.
+-- Recordings and their closed segments. manifest is the signed one, once there is one. deleted says that retention erases the segments, erased that it has. settled
+-- says that the manifest is where recordings are kept.
 CREATE TABLE recordings (
   session  TEXT PRIMARY KEY REFERENCES remote_sessions (id),
   started  BIGINT NOT NULL,
@@ -266,10 +267,11 @@ CREATE TABLE recordings (
   cut      TEXT NOT NULL,
   hold     BOOLEAN NOT NULL,
   deleted  BIGINT,
-  erased   BOOLEAN NOT NULL
+  erased   BOOLEAN NOT NULL,
+  settled  BOOLEAN NOT NULL
 );
 CREATE INDEX recordings_ended ON recordings (ended) WHERE NOT erased;
-CREATE INDEX recordings_unsigned ON recordings (session) WHERE manifest IS NULL;
+CREATE INDEX recordings_unsettled ON recordings (session) WHERE NOT settled;
 
 CREATE TABLE recording_segments (
   session TEXT NOT NULL REFERENCES recordings (session) ON DELETE CASCADE,

@@ -22,9 +22,7 @@ func TestRecordings(t *testing.T) {
 		is(t, s.BeginRecording(ctx, newID(), start), remote.ErrUnknown)
 		x := addRemote(t, sessions, here.session(remote.Waiting, 0), remote.Digests{})
 		must(t, s.BeginRecording(ctx, x.ID, start))
-		if err := s.BeginRecording(ctx, x.ID, start); err == nil {
-			t.Error("a session was recorded twice")
-		}
+		is(t, s.BeginRecording(ctx, x.ID, start), remote.ErrRecorded)
 		x = becomes(t, sessions, x.ID, remote.Active, "n1")
 
 		// Hashes of segments: once each, with the bytes of all.
@@ -73,8 +71,17 @@ func TestRecordings(t *testing.T) {
 		must(t, s.FinishRecording(ctx, x.ID, []byte("signed"), start, []byte("signed anew"), ""))
 		r, err = s.Recording(ctx, x.ID)
 		must(t, err)
-		if string(r.Manifest) != "signed anew" || r.Cut != "" || !r.Ended.Equal(start) {
+		if string(r.Manifest) != "signed anew" || r.Cut != "" || !r.Ended.Equal(start) || r.Settled {
 			t.Errorf("%+v", r)
+		}
+		is(t, s.SettleRecording(ctx, x.ID, []byte("signed")), remote.ErrSigned)
+		must(t, s.SettleRecording(ctx, x.ID, []byte("signed anew")))
+		if r, err := s.Recording(ctx, x.ID); err != nil || !r.Settled {
+			t.Errorf("%+v, %v", r, err)
+		}
+		must(t, s.FinishRecording(ctx, x.ID, []byte("signed anew"), start, []byte("signed once more"), ""))
+		if r, err := s.Recording(ctx, x.ID); err != nil || r.Settled {
+			t.Errorf("%+v, %v", r, err)
 		}
 	})
 }
