@@ -71,7 +71,7 @@ func (s Remotes) loseOne(ctx context.Context, tx Tx, id string, now time.Time, e
 // Uncut implements remote.LiveStore.
 func (s Remotes) Uncut(ctx context.Context, before time.Time, after string, limit int) ([]remote.Session, error) {
 	return readAll(ctx, s.DB, scanRemote, `SELECT `+remoteColumns+` FROM recordings r JOIN remote_sessions x ON x.id = r.session
-		WHERE r.manifest IS NULL AND x.state = 'ended' AND `+ofLostNodes+` AND r.session > $2 ORDER BY r.session LIMIT $3`, Micros(before), after, limit)
+		WHERE r.manifest IS NULL AND x.state = 'ended' AND (`+ofLostNodes+` OR x.started IS NULL AND x.ended < $1) AND r.session > $2 ORDER BY r.session LIMIT $3`, Micros(before), after, limit)
 }
 
 // Doomed implements remote.LiveStore.
@@ -89,6 +89,11 @@ func (s Remotes) Doomed(ctx context.Context, node string) ([]remote.Session, err
 		}
 	}
 	return doomed, err
+}
+
+// Carried implements remote.LiveStore.
+func (s Remotes) Carried(ctx context.Context, node string) ([]string, error) {
+	return readAll(ctx, s.DB, Value[string], `SELECT x.id FROM remote_sessions x WHERE x.node = $1 AND x.state = 'active'`, node)
 }
 
 // Watch implements remote.LiveStore.

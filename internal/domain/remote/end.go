@@ -63,13 +63,14 @@ func (s *Service) ended(by access.Caller, x Session, why Reason, who string) (Se
 	return x, e
 }
 
-// finish ends a session, with its event, and returns it as it is then; one that is over already stays as it was, and is returned with ErrOver. by is the
-// name of who did, empty: nobody but time or the person; trouble says what went wrong where that is why. Where somebody asked for the end before, that is why.
+// finish ends a session, with its event, and returns it as it is then; one that is over already, or that another node carries, stays as it was, and is
+// returned with ErrOver. by is the name of who did, empty: nobody but time or the person; trouble says what went wrong where that is why. Where somebody asked
+// for the end before, that is why.
 func (s *Service) finish(ctx context.Context, id string, why Reason, by, trouble string) (Session, error) {
 	var was Session
 	x, err := s.Store.Change(ctx, id, nil, func(x Session) (Session, []audit.Event, error) {
 		was = x
-		if x.State != Waiting && x.State != Active {
+		if x.State != Waiting && x.State != Active || s.elsewhere(x) {
 			return x, nil, ErrOver
 		}
 		if x.EndAsked != "" {

@@ -252,9 +252,9 @@ func (l *Live) tell(n Notice) {
 }
 
 // Start takes a waiting session to its target: the recorder begins, the session becomes active, the credential is lent, and the target is dialled, in this
-// order. first is the size of the person's terminal, for who looks on before one is open. An error has ended the session, but for ErrNotWaiting, ErrOver,
-// ErrElsewhere and ErrDraining; it is one of these, ErrUnrecorded, ErrUnreachable, ErrTargetLogin, ErrHostKey or ErrLinkDenied, or Internal. ctx
-// bounds the start alone.
+// order. first is the size of the person's terminal, for who looks on before one is open. An error has ended the session, unless another node has taken it up
+// meanwhile, but for ErrNotWaiting, ErrOver, ErrElsewhere and ErrDraining; it is one of these, ErrUnrecorded, ErrUnreachable, ErrTargetLogin, ErrHostKey or
+// ErrLinkDenied, or Internal. ctx bounds the start alone.
 func (s *Service) Start(ctx context.Context, x Session, first Size) (*Live, error) {
 	l := newLive(s, x)
 	l.screen.size = first
@@ -320,7 +320,7 @@ func (s *Service) claim(ctx context.Context, x Session) (Session, error) {
 		switch {
 		case x.State == Ended || x.State == Cancelled || x.State == Expired:
 			return x, nil, ErrOver
-		case (x.State == Active || x.State == Waiting) && x.Node != "" && x.Node != s.Node:
+		case s.elsewhere(x):
 			return x, nil, ErrElsewhere
 		case x.State != Waiting:
 			return x, nil, ErrNotWaiting
@@ -335,6 +335,11 @@ func (s *Service) claim(ctx context.Context, x Session) (Session, error) {
 		err = ErrNotWaiting
 	}
 	return x, err
+}
+
+// elsewhere reports whether another node starts or carries a session: nothing of it is this node's to change, but that it is asked to end.
+func (s *Service) elsewhere(x Session) bool {
+	return (x.State == Active || x.State == Waiting) && x.Node != "" && x.Node != s.Node
 }
 
 // begin records, activates and dials.
@@ -468,15 +473,18 @@ func (l *Live) end() Session {
 	switch {
 	case err == nil:
 		return ended
-	case errors.Is(err, ErrOver) && ended.ID != "": // somebody was faster: another node that took this one for lost, or the sweep
+	case errors.Is(err, ErrOver) && ended.State == Ended: // somebody was faster: another node that took this one for lost, or the sweep
 		return ended
-	case !errors.Is(err, ErrOver):
+	case !settled(err):
 		l.s.failed("end session "+x.ID, err)
 		l.s.node.owe(debt{x.ID, why, by})
 	}
 	x.State, x.End, x.EndedBy, x.Ended = Ended, why, by, l.s.Now()
 	return x
 }
+
+// settled reports whether nothing is left to write of an end: the session is over, gone, or another node's.
+func settled(err error) bool { return errors.Is(err, ErrOver) || errors.Is(err, ErrUnknown) }
 
 // endRecording closes the recording, if there is one.
 func (l *Live) endRecording(x Session) {

@@ -103,7 +103,12 @@ func (m *liveStore) Beat(_ context.Context, node string, now time.Time) error {
 func (m *liveStore) Lost(_ context.Context, before, now time.Time, event func(remote.Session) audit.Event) (lost []remote.Session, err error) {
 	err = m.with(func() error {
 		for id, x := range m.sessions {
-			if x.State != remote.Active || !m.seen[x.Node].Before(before) {
+			if x.Node == "" || x.State != remote.Active && x.State != remote.Waiting || !m.seen[x.Node].Before(before) {
+				continue
+			}
+			if x.State == remote.Waiting {
+				x.Node = ""
+				m.sessions[id] = x
 				continue
 			}
 			x.State, x.End, x.Ended = remote.Ended, remote.NodeLost, now
@@ -139,6 +144,31 @@ func (m *liveStore) Doomed(_ context.Context, node string) (doomed []remote.Sess
 		return nil
 	})
 	return doomed, err
+}
+
+func (m *liveStore) Carried(_ context.Context, node string) (ids []string, err error) {
+	err = m.with(func() error {
+		for id, x := range m.sessions {
+			if x.State == remote.Active && x.Node == node {
+				ids = append(ids, id)
+			}
+		}
+		return nil
+	})
+	return ids, err
+}
+
+// becomes changes what the store has of a session, as another node does; nil is that it is gone.
+func (m *liveStore) becomes(id string, change func(*remote.Session)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if change == nil {
+		delete(m.sessions, id)
+		return
+	}
+	x := m.sessions[id]
+	change(&x)
+	m.sessions[id] = x
 }
 
 func (m *liveStore) doom(id string, why remote.Reason) {
@@ -191,6 +221,46 @@ func (m *liveStore) DropFrames(_ context.Context, before time.Time) error {
 		}
 		return nil
 	})
+}
+
+// slowStore is a store that answers late: Beat and Doomed do not before a time, and Carried tells what it found a while ago.
+type slowStore struct {
+	*liveStore
+	from, until time.Time
+	stale       time.Duration
+}
+
+// waits returns when the store answers, or the caller waits no longer.
+func (s slowStore) waits(ctx context.Context) error {
+	if now := time.Now(); now.Before(s.from) || !now.Before(s.until) {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Until(s.until)):
+		return nil
+	}
+}
+
+func (s slowStore) Beat(ctx context.Context, node string, now time.Time) error {
+	if err := s.waits(ctx); err != nil {
+		return err
+	}
+	return s.liveStore.Beat(ctx, node, now)
+}
+
+func (s slowStore) Doomed(ctx context.Context, node string) ([]remote.Session, error) {
+	if err := s.waits(ctx); err != nil {
+		return nil, err
+	}
+	return s.liveStore.Doomed(ctx, node)
+}
+
+func (s slowStore) Carried(ctx context.Context, node string) ([]string, error) {
+	ids, err := s.liveStore.Carried(ctx, node)
+	time.Sleep(s.stale)
+	return ids, err
 }
 
 // recorded are the actions of the audit log.

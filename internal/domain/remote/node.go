@@ -107,6 +107,7 @@ func (s *Service) Living() (sessions, watchers int) {
 func (s *Service) Run(ctx context.Context) {
 	var loops sync.WaitGroup
 	loops.Go(func() { s.beats(ctx) })
+	loops.Go(func() { s.pulses(ctx) })
 	loops.Go(func() { s.looks(ctx) })
 	loops.Go(func() { s.frames(ctx) })
 	loops.Go(func() { s.cuts(ctx) })
@@ -193,16 +194,23 @@ func (s *Service) beatOnce(ctx context.Context) error {
 	if err := s.Store.Beat(ctx, s.Node, now); err != nil {
 		return err
 	}
-	s.node.mu.Lock()
-	late := now.Sub(s.node.beaten) >= s.lostAfter()
-	s.node.beaten = now
-	s.node.mu.Unlock()
-	if late { // it was frozen, or cut off from the store: others have ended what it carries, and nobody could end that any more
+	if s.node.heard(now, s.Now()) >= s.lostAfter() { // it was frozen, or cut off from the store: others have ended what it carries, and nobody could end that any more
 		for _, l := range carried {
 			l.Close(NodeLost, "")
 		}
 	}
 	return nil
+}
+
+// heard keeps that the store has taken a beat, and tells for how long it had taken none by now: a store that hung told nobody meanwhile.
+func (n *node) heard(beat, now time.Time) (silent time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	silent = now.Sub(n.beaten)
+	if beat.After(n.beaten) { // of two at a time the one that was begun first may return last
+		n.beaten = beat
+	}
+	return silent
 }
 
 // beatFirst makes sure that others know this node before it carries anything.
@@ -223,7 +231,7 @@ func (s *Service) payDebts(ctx context.Context) {
 	s.node.debts = nil
 	s.node.mu.Unlock()
 	for _, d := range debts {
-		if _, err := s.finish(ctx, d.session, d.why, d.by, ""); err != nil && !errors.Is(err, ErrOver) && !errors.Is(err, ErrUnknown) {
+		if _, err := s.finish(ctx, d.session, d.why, d.by, ""); err != nil && !settled(err) {
 			s.failed("end session "+d.session, err)
 			s.node.owe(d)
 		}
@@ -231,7 +239,7 @@ func (s *Service) payDebts(ctx context.Context) {
 }
 
 // takeOver ends the sessions of nodes that are gone, and has their recordings closed. A node that lives and could not reach the store for so long
-// ends them itself when it does again: see beatOnce.
+// ends them itself when it does again: see beatOnce and endTaken.
 func (s *Service) takeOver(ctx context.Context) {
 	now := s.Now()
 	lost, err := s.Store.Lost(ctx, now.Add(-s.lostAfter()), now, s.lostEvent)
@@ -297,6 +305,36 @@ func (s *Service) cut(ctx context.Context, x Session) error {
 	return s.Recordings.Cut(ctx, x)
 }
 
+// pulses does each second what asks nobody, so that no store that hangs keeps it.
+func (s *Service) pulses(ctx context.Context) {
+	tick := time.NewTicker(orDefault(s.Settings.Look, time.Second))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			s.alive()
+			for _, l := range s.node.all() {
+				s.carriedOf(l)
+			}
+		}
+	}
+}
+
+// alive ends everything on a node that the others must take for gone: nobody could end its sessions, or look on, any more.
+func (s *Service) alive() {
+	s.node.mu.Lock()
+	beaten := s.node.beaten
+	s.node.mu.Unlock()
+	if s.Now().Sub(beaten) < s.lostAfter() {
+		return
+	}
+	for _, l := range s.node.all() {
+		l.Close(NodeLost, "")
+	}
+}
+
 // looks ends what must end. Notices make it quick; the looking makes it sure.
 func (s *Service) looks(ctx context.Context) {
 	n := s.node.signals()
@@ -309,12 +347,9 @@ func (s *Service) looks(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			s.look(ctx, s.alive, s.endDoomed, s.endRevoked, s.seeWatchers)
-			for _, l := range s.node.all() {
-				s.carriedOf(l)
-			}
+			s.look(ctx, s.endDoomed, s.endTaken, s.endRevoked, s.seeWatchers)
 		case <-n.doomed:
-			s.look(ctx, s.endDoomed)
+			s.look(ctx, s.endDoomed, s.endTaken)
 		case <-n.grants:
 			if now := s.Now(); now.Sub(asked) >= every/4 { // the next tick sees the rest of a flood of them
 				asked = now
@@ -341,20 +376,6 @@ func (s *Service) look(ctx context.Context, for_ ...func(context.Context, []*Liv
 	}
 }
 
-// alive ends everything on a node that the others must take for gone: nobody could end its sessions, or look on, any more.
-func (s *Service) alive(_ context.Context, all []*Live) error {
-	s.node.mu.Lock()
-	beaten := s.node.beaten
-	s.node.mu.Unlock()
-	if s.Now().Sub(beaten) < s.lostAfter() {
-		return nil
-	}
-	for _, l := range all {
-		l.Close(NodeLost, "")
-	}
-	return nil
-}
-
 // endDoomed ends the sessions that somebody has asked to end, on whichever node, and those of users, devices and credentials that are gone.
 func (s *Service) endDoomed(ctx context.Context, _ []*Live) error {
 	doomed, err := s.Store.Doomed(ctx, s.Node)
@@ -369,6 +390,35 @@ func (s *Service) endDoomed(ctx context.Context, _ []*Live) error {
 		}
 	}
 	return nil
+}
+
+// endTaken ends what the store does not have as carried here any more: another node took this one for gone, and it did not notice. A clock that stood still
+// with its machine, or another's that is ahead, tells it nothing.
+func (s *Service) endTaken(ctx context.Context, _ []*Live) error {
+	started := s.node.active() // before the store is asked, which has all of them then
+	ids, err := s.Store.Carried(ctx, s.Node)
+	if err != nil {
+		return err
+	}
+	carried := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		carried[id] = true
+	}
+	for _, l := range started {
+		if id := l.Session().ID; !carried[id] && l.Ended() == "" { // it says that it is over before the store does
+			l.Close(s.fate(ctx, id))
+		}
+	}
+	return nil
+}
+
+// fate is why a session is over that this node does not carry any more, and who wanted it.
+func (s *Service) fate(ctx context.Context, id string) (why Reason, by string) {
+	x, err := s.Store.ByID(ctx, id)
+	if err != nil || x.End == "" { // whatever it is, it is not carried here
+		return NodeLost, ""
+	}
+	return x.End, x.EndedBy
 }
 
 // endRevoked ends the sessions whose grant is gone. It asks once for each user.

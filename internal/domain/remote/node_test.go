@@ -257,17 +257,199 @@ func TestNode_ends_what_must_end(t *testing.T) {
 			}
 		})
 	})
+	t.Run("and while the store does not answer", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newLiveHouse(t, "a", newLiveStore())
+			h.Store = slowStore{liveStore: h.m, from: time.Now().Add(7 * time.Second), until: time.Now().Add(time.Minute)}
+			defer h.runs()()
+			l := h.start("x", "ana", everything)
+			began := time.Now()
+			<-l.Done()
+			if took := time.Since(began); l.Ended() != remote.NodeLost || took > 26*time.Second { // it was heard after 5 seconds
+				t.Errorf("ended %q after %v", l.Ended(), took)
+			}
+			time.Sleep(time.Minute)
+			synctest.Wait()
+		})
+	})
+}
+
+// What the store has as over, or as another node's, is not carried, whatever the clocks say.
+func TestNode_whose_sessions_were_taken(t *testing.T) {
+	for name, x := range map[string]struct {
+		change func(*remote.Session)
+		why    remote.Reason
+	}{
+		"somebody ended it": {func(x *remote.Session) {
+			x.State, x.End, x.EndedBy, x.Ended = remote.Ended, remote.Dropped, "root", time.Now()
+		}, remote.Dropped},
+		"another node carries it": {func(x *remote.Session) { x.Node = "b" }, remote.NodeLost},
+		"nobody knows it":         {nil, remote.NodeLost},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newLiveHouse(t, "a", newLiveStore())
+				defer h.runs()()
+				l, other := h.start("x", "ana", everything), h.start("y", "ben", everything)
+				time.Sleep(time.Minute)
+				if err := h.m.Beat(t.Context(), "b", time.Now().Add(time.Hour)); err != nil { // it lives
+					t.Fatal(err)
+				}
+				h.m.becomes("x", x.change)
+				was, _ := h.m.ByID(t.Context(), "x")
+				time.Sleep(2 * time.Second)
+				if why := l.Ended(); why != x.why {
+					l.Close(remote.Closed, "")
+					t.Errorf("it ended as %q", why)
+				}
+				<-l.Done()
+				synctest.Wait()
+				if is, _ := h.m.ByID(t.Context(), "x"); is.State != was.State || is.End != was.End || !is.Ended.Equal(was.Ended) {
+					t.Errorf("the store has it %s %q, ended at %v", is.State, is.End, is.Ended)
+				}
+				if tape := h.tape("x"); tape.ended == nil || tape.ended.State != remote.Ended || tape.ended.End != x.why {
+					t.Errorf("the recording was closed with %+v", tape.ended)
+				}
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if other.Ended() != "" || len(h.failures) > 0 {
+					t.Errorf("the other ended as %q; %q", other.Ended(), h.failures)
+				}
+				other.Close(remote.Closed, "")
+				h.gone(other, remote.Closed)
+			})
+		})
+	}
+	t.Run("by a node whose clock is ahead", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			m := newLiveStore()
+			a, b := newLiveHouse(t, "a", m), newLiveHouse(t, "b", m)
+			b.Now = func() time.Time { return time.Now().Add(30 * time.Second) }
+			defer a.runs()()
+			l := a.start("x", "ana", everything)
+			time.Sleep(7 * time.Second)
+			defer b.runs()()
+			a.within(l, 2*time.Second, remote.NodeLost)
+			if len(a.failures)+len(b.failures) > 0 {
+				t.Errorf("%q, %q", a.failures, b.failures)
+			}
+		})
+	})
+	t.Run("while the store did not answer", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			m := newLiveStore()
+			a, b := newLiveHouse(t, "a", m), newLiveHouse(t, "b", m)
+			began := time.Now()
+			a.Store, a.Settings.Look = slowStore{liveStore: m, from: began.Add(time.Second), until: began.Add(24 * time.Second)}, time.Hour
+			stop := a.runs()
+			l := a.start("x", "ana", everything)
+			time.Sleep(time.Second)
+			defer b.runs()()
+			time.Sleep(21 * time.Second)
+			if x := a.stored("x"); x.End != remote.NodeLost {
+				t.Fatalf("it is %s %q", x.State, x.End)
+			}
+			time.Sleep(3 * time.Second) // the beat that was begun after 15 seconds is answered
+			if why := l.Ended(); why != remote.NodeLost {
+				l.Close(remote.Closed, "")
+				t.Errorf("it ended as %q", why)
+			}
+			a.gone(l, remote.NodeLost)
+			stop()
+		})
+	})
+	t.Run("but not one that starts or ends while the store is asked", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newLiveHouse(t, "a", newLiveStore())
+			h.Store = slowStore{liveStore: h.m, stale: 3 * time.Second}
+			defer h.runs()()
+			ends := h.start("x", "ana", everything)
+			time.Sleep(2 * time.Second)
+			starts := h.start("y", "ben", everything)
+			ends.Close(remote.Closed, "")
+			h.gone(ends, remote.Closed)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if starts.Ended() != "" || len(h.failures) > 0 {
+				t.Errorf("the one that started ended as %q; %q", starts.Ended(), h.failures)
+			}
+			starts.Close(remote.Closed, "")
+			h.gone(starts, remote.Closed)
+		})
+	})
+}
+
+// A node that was frozen while it started a session leaves it to the node that has taken it up meanwhile.
+func TestNode_that_was_frozen_while_it_started_one(t *testing.T) {
+	for name, x := range map[string]struct {
+		begin error         // of the recording of the node that was frozen
+		slow  time.Duration // of the recording of the other
+		away  bool          // the store, when the first one thaws
+		want  error
+	}{
+		"and cannot record it":               {begin: errDiskFull, want: remote.ErrUnrecorded},
+		"and cannot write that it ended":     {begin: errDiskFull, away: true, want: remote.ErrUnrecorded},
+		"and would make it active":           {want: remote.ErrElsewhere},
+		"and would make it active before":    {slow: 10 * time.Second, want: remote.ErrElsewhere},
+		"and cannot record it, and is first": {begin: errDiskFull, slow: 10 * time.Second, want: remote.ErrUnrecorded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newLiveStore()
+				a, b := newLiveHouse(t, "a", m), newLiveHouse(t, "b", m)
+				a.slow, a.begin, b.slow = 30*time.Second, x.begin, x.slow
+				session := a.waiting("x", "ana", everything)
+				failed, lives := make(chan error, 1), make(chan *remote.Live, 1)
+				go func() {
+					_, err := a.Start(context.Background(), session, remote.Size{})
+					failed <- err
+				}()
+				defer b.runs()()
+				time.Sleep(28 * time.Second)
+				go func() {
+					l, err := b.Start(context.Background(), session, remote.Size{})
+					if err != nil {
+						t.Errorf("the other could not start it: %v", err)
+					}
+					lives <- l
+				}()
+				time.Sleep(time.Second)
+				if x.away {
+					m.away(errors.New("connection refused"))
+				}
+				if err := <-failed; !errors.Is(err, x.want) {
+					t.Errorf("it failed as %v", err)
+				}
+				m.away(nil)
+				l := <-lives
+				if l == nil {
+					return
+				}
+				defer a.runs()() // it pays its debts
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if x := b.stored("x"); x.State != remote.Active || x.Node != "b" || l.Ended() != "" {
+					t.Errorf("it is %s %q on %s, and ended as %q", x.State, x.End, x.Node, l.Ended())
+				}
+				if len(a.ended) > 0 {
+					t.Errorf("counted as ended: %v", a.ended)
+				}
+				l.Close(remote.Closed, "")
+				b.gone(l, remote.Closed)
+			})
+		})
+	}
 }
 
 func TestNode_that_is_gone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newLiveStore()
 		a, b := newLiveHouse(t, "a", m), newLiveHouse(t, "b", m)
+		b.uncuttable = 2 // without the bucket, say
 		stop := a.runs()
 		defer b.runs()()
 		l := a.start("x", "ana", everything)
 		kept := b.start("y", "ben", everything)
-		b.uncuttable = 2 // without the bucket, say
 		time.Sleep(time.Minute)
 		if x := b.stored("x"); x.State != remote.Active {
 			t.Fatalf("a node that lives lost its session: %s %q", x.State, x.End)
@@ -298,9 +480,9 @@ func TestNodes_that_are_gone_one_after_the_other(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newLiveStore()
 		a, b, c := newLiveHouse(t, "a", m), newLiveHouse(t, "b", m), newLiveHouse(t, "c", m)
+		b.uncuttable = 1000 // without the bucket
 		stopA, stopB := a.runs(), b.runs()
 		l := a.start("x", "ana", everything)
-		b.uncuttable = 1000 // without the bucket
 		stopA()
 		time.Sleep(time.Minute)
 		if x := b.stored("x"); x.End != remote.NodeLost || len(b.cut) > 0 {

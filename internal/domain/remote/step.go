@@ -167,7 +167,7 @@ func readable(text string) bool {
 }
 
 // activate makes a waiting session with nothing due Active on this node, after it has looked at user, grant, device and credential again. Where the grant
-// asks for more by now that is due first. It reports ErrNotWaiting, ErrOver and ErrLinkDenied, which ends the session.
+// asks for more by now that is due first. It reports ErrNotWaiting, ErrOver, ErrElsewhere, and ErrLinkDenied, which ends the session.
 func (s *Service) activate(ctx context.Context, x Session) (Session, error) {
 	grant, err := s.mayStart(ctx, x)
 	if fault.Is(err, fault.Denied) {
@@ -189,7 +189,10 @@ func (s *Service) activate(ctx context.Context, x Session) (Session, error) {
 	}
 	code, now := hexadecimal(20), s.Now()
 	x, err = s.Store.Change(ctx, x.ID, nil, func(x Session) (Session, []audit.Event, error) {
-		if x.State != Waiting || over(x.Expires, now) {
+		switch {
+		case s.elsewhere(x): // this node was taken for gone while it began
+			return x, nil, ErrElsewhere
+		case x.State != Waiting || over(x.Expires, now):
 			return x, nil, ErrOver
 		}
 		x.Grant, x.Terms = grant.Number, grant.Terms

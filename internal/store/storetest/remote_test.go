@@ -555,6 +555,37 @@ func TestRemotes_lost_nodes(t *testing.T) {
 	})
 }
 
+// A recording may have been begun for a session that never started, and by another node than the one that ended it.
+func TestRemotes_recordings_of_what_never_started(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		s, here := store.Remotes{DB: db}, newScene(t, db, 1)
+		must(t, s.Beat(t.Context(), "lives", start.Add(time.Hour)))
+		begun := func(state remote.State, node string) string {
+			return becomes(t, s, addRemote(t, s, here.session(remote.Waiting, 0), remote.Digests{}).ID, state, node).ID
+		}
+		over := func(id string, ended time.Time) string {
+			_, err := s.Change(t.Context(), id, nil, func(x remote.Session) (remote.Session, []audit.Event, error) {
+				x.State, x.Ended, x.End = remote.Ended, ended, remote.Abandoned
+				return x, nil, nil
+			})
+			must(t, err)
+			return id
+		}
+		now := start.Add(time.Minute)
+		want := []string{over(begun(remote.Waiting, ""), start), over(begun(remote.Waiting, "lives"), start)}
+		slices.Sort(want)
+		for _, id := range []string{
+			over(begun(remote.Waiting, ""), now),       // whoever began it may be about to sign it
+			over(begun(remote.Active, "lives"), start), // which signs it itself
+			begun(remote.Waiting, ""),
+		} {
+			must(t, store.Recordings{DB: db}.BeginRecording(t.Context(), id, start))
+		}
+		wantUncut(t, s, now, want)
+	})
+}
+
 // wantUncut lets the recordings of sessions be signed, and expects none to be listed that need not be.
 func wantUncut(t *testing.T, s store.Remotes, seen time.Time, sessions []string) {
 	t.Helper()
@@ -642,6 +673,37 @@ func TestRemotes_doomed(t *testing.T) {
 		if left := begun(1, "n1"); doomed("n1")[left.ID] != remote.Revoked {
 			t.Error("a session outlived the sign-in that it was opened from")
 		}
+	})
+}
+
+func TestRemotes_carried(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		s, here := store.Remotes{DB: db}, newScene(t, db, 1)
+		begun := func(state remote.State, node string) string {
+			x := addRemote(t, s, here.session(remote.Waiting, 0), remote.Digests{})
+			return becomes(t, s, x.ID, state, node).ID
+		}
+		carried := func(node string, want ...string) {
+			t.Helper()
+			got, err := s.Carried(t.Context(), node)
+			must(t, err)
+			slices.Sort(got)
+			slices.Sort(want)
+			if !slices.Equal(got, want) {
+				t.Errorf("%s carries %v, not %v", node, got, want)
+			}
+		}
+		carried("n1")
+		one, two, other := begun(remote.Active, "n1"), begun(remote.Active, "n1"), begun(remote.Active, "n2")
+		begun(remote.Waiting, "n1")
+		begun(remote.Waiting, "")
+		carried("n1", one, two)
+		carried("n2", other)
+		becomes(t, s, one, remote.Ended, "n1")
+		becomes(t, s, two, remote.Active, "n2")
+		carried("n1")
+		carried("n2", two, other)
 	})
 }
 
