@@ -507,7 +507,7 @@ func wantEvent(t *testing.T, g *gate.Gate, action, outcome string, pass func(gat
 func keep(t *testing.T, g *gate.Gate, id string) string {
 	t.Helper()
 	gate.Eventually(t, func() error {
-		if n := g.Count(t, "SELECT count(*) FROM recordings WHERE session = $1 AND manifest IS NOT NULL", id); n != 1 {
+		if n := g.Count(t, "SELECT count(*) FROM recordings WHERE session = $1 AND settled", id); n != 1 {
 			return fmt.Errorf("the recording of %s is not signed", id)
 		}
 		return nil

@@ -136,7 +136,7 @@ func TestRemoteNodes(t *testing.T) {
 		w.ends(t)
 		wantEnd(t, b, p.id, "node_lost")
 		gate.Eventually(t, func() error {
-			if n := b.Count(t, "SELECT count(*) FROM recordings WHERE session = $1 AND manifest IS NOT NULL AND cut = 'node lost'", p.id); n != 1 {
+			if n := b.Count(t, "SELECT count(*) FROM recordings WHERE session = $1 AND settled AND cut = 'node lost'", p.id); n != 1 {
 				return fmt.Errorf("B does not sign what A brought")
 			}
 			return nil

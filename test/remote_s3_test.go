@@ -95,7 +95,7 @@ func TestS3_the_bucket_goes_away(t *testing.T) {
 
 	server.Start(t)
 	gate.Eventually(t, func() error {
-		if n := d.Count(t, "SELECT count(*) FROM recordings WHERE session = $1 AND manifest IS NOT NULL", p.id); n != 1 {
+		if n := d.Count(t, "SELECT count(*) FROM recordings WHERE session = $1 AND settled", p.id); n != 1 {
 			return fmt.Errorf("the recording is not signed; the bucket has %v", objects(t, bucket, p.id))
 		}
 		return nil
