@@ -71,7 +71,8 @@ func (s Remotes) loseOne(ctx context.Context, tx Tx, id string, now time.Time, e
 // Uncut implements remote.LiveStore.
 func (s Remotes) Uncut(ctx context.Context, before time.Time, after string, limit int) ([]remote.Session, error) {
 	return readAll(ctx, s.DB, scanRemote, `SELECT `+remoteColumns+` FROM recordings r JOIN remote_sessions x ON x.id = r.session
-		WHERE r.manifest IS NULL AND x.state = 'ended' AND (`+ofLostNodes+` OR x.started IS NULL AND x.ended < $1) AND r.session > $2 ORDER BY r.session LIMIT $3`, Micros(before), after, limit)
+		WHERE NOT r.settled AND x.state = 'ended' AND (`+ofLostNodes+` OR x.started IS NULL AND x.ended < $1) AND r.session > $2
+		ORDER BY r.session LIMIT $3`, Micros(before), after, limit)
 }
 
 // Doomed implements remote.LiveStore.

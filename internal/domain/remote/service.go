@@ -64,7 +64,7 @@ type LiveStore interface {
 	// Beat says that the node lives. Lost ends the active sessions of nodes not seen since before, each with its event, and tells which they were.
 	Beat(ctx context.Context, node string, now time.Time) error
 	Lost(ctx context.Context, before, now time.Time, event func(Session) audit.Event) ([]Session, error)
-	// Uncut returns up to limit sessions that are over, behind the id of one, whose recording has no manifest and whose node was not seen since before. Those
+	// Uncut returns up to limit sessions that are over, behind the id of one, whose recording is not settled and whose node was not seen since before. Those
 	// that were over before and never started count too: whoever began the recording need not be the node that they name, if they name one.
 	Uncut(ctx context.Context, before time.Time, after string, limit int) ([]Session, error)
 	// Doomed returns the node's active sessions that must end: with EndAsked set to why. User gone or disabled, device or credential disabled: Revoked.

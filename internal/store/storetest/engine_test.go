@@ -22,8 +22,12 @@ import (
 
 func TestMain(m *testing.M) {
 	code := peers.Main(m)
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
+	left, ended := goleak.Find(), time.Now()
+	for left != nil && time.Since(ended) < 30*time.Second { // one that is on its way out is waited for
+		left = goleak.Find()
+	}
+	if left != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, left)
 		code = 1
 	}
 	os.Exit(code)
@@ -576,10 +580,11 @@ func TestMigrate_of_nodes_that_start_together(t *testing.T) {
 
 func TestNow_is_near_our_clock(t *testing.T) {
 	each(t, func(t *testing.T, db *store.DB) {
+		before := time.Now()
 		now, err := db.Now(t.Context())
 		must(t, err)
-		if off := time.Since(now); off.Abs() > time.Second {
-			t.Errorf("the database is %v off on the same machine", off)
+		if after := time.Now(); now.Before(before.Add(-time.Second)) || now.After(after.Add(time.Second)) {
+			t.Errorf("the database has %v on the same machine, between %v and %v of ours", now, before, after)
 		}
 	})
 }

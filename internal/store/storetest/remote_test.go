@@ -610,6 +610,8 @@ func wantUncut(t *testing.T, s store.Remotes, seen time.Time, sessions []string)
 	uncut("", 1, sessions[0])
 	uncut(sessions[0], 9, sessions[1])
 	must(t, recordings.FinishRecording(ctx, sessions[0], nil, start, []byte("signed"), ""))
+	uncut("", 9, sessions...) // it may not be where it belongs
+	must(t, recordings.SettleRecording(ctx, sessions[0], []byte("signed")))
 	uncut("", 9, sessions[1])
 	list, err := s.Uncut(ctx, seen.Add(-time.Hour), "", 9)
 	must(t, err)
