@@ -137,7 +137,7 @@ func TestLines(t *testing.T) {
 
 func TestBanner(t *testing.T) {
 	t.Parallel()
-	d := open(t, short)
+	d := open(t)
 	key := newED()
 	s := d.verify(t, keyproof.Options{Banner: ptr("Welcome\x1b[31m")}, key.PublicKey())
 	if v := d.login(t, s.Identifier, "", key); v.banner != "Welcome[31m\n" {
@@ -231,7 +231,7 @@ func TestRequests(t *testing.T) {
 // Without a channel the result counts all the same; the door waits a while and closes.
 func TestNo_channel(t *testing.T) {
 	t.Parallel()
-	d := open(t, short, func(l *sshd.Limits) { l.Confirm = 300 * time.Millisecond })
+	d := open(t, short, func(l *sshd.Limits) { l.Confirm = growing[0] })
 	key := newED()
 	t.Run("without confirmation", func(t *testing.T) {
 		s := d.verify(t, keyproof.Options{}, key.PublicKey())
@@ -248,37 +248,48 @@ func TestNo_channel(t *testing.T) {
 		}
 		d.want(t, s, keyproof.Failed, 1)
 	})
+	// silent lets the time for the answer run out on a client that has come to the question, or to the channel before it, and waits until the door closes.
+	silent := func(t *testing.T, come func(*ssh.Session) (done func(), err error)) {
+		t.Helper()
+		for i, confirm := range growing {
+			d := open(t, short, func(l *sshd.Limits) { l.Confirm = confirm })
+			s := d.verify(t, keyproof.Options{MustConfirm: true}, key.PublicKey())
+			c := visitor(t, d, s.Identifier, key)
+			done := func() {}
+			session, err := c.NewSession()
+			if err == nil {
+				done, err = come(session)
+			}
+			if err != nil && i < len(growing)-1 {
+				continue // it was late
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			done()
+			_ = c.Wait()
+			if o := d.closed(t); o != string(keyproof.TimedOut) {
+				t.Errorf("outcome %s", o)
+			}
+			return
+		}
+	}
 	t.Run("a channel without a shell", func(t *testing.T) {
-		s := d.verify(t, keyproof.Options{MustConfirm: true}, key.PublicKey())
-		c := visitor(t, d, s.Identifier, key)
-		if _, err := c.NewSession(); err != nil {
-			t.Fatal(err)
-		}
-		_ = c.Wait()
-		if o := d.closed(t); o != string(keyproof.TimedOut) {
-			t.Errorf("outcome %s", o)
-		}
+		silent(t, func(*ssh.Session) (func(), error) { return func() {}, nil })
 	})
 	t.Run("silence at the question", func(t *testing.T) {
-		s := d.verify(t, keyproof.Options{MustConfirm: true}, key.PublicKey())
-		c := visitor(t, d, s.Identifier, key)
-		session, err := c.NewSession()
-		if err != nil {
-			t.Fatal(err)
-		}
-		stdin, err := session.StdinPipe() // stays open
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer stdin.Close()
-		out, err := session.Output("")
-		if err == nil || !strings.HasSuffix(string(out), "\nNo answer. Nothing was recorded.\nThis code can no longer be used.\n") {
-			t.Errorf("output %q, %v", out, err)
-		}
-		c.Close()
-		if o := d.closed(t); o != string(keyproof.TimedOut) {
-			t.Errorf("outcome %s", o)
-		}
+		silent(t, func(session *ssh.Session) (func(), error) {
+			if _, err := session.StdinPipe(); err != nil { // stays open
+				return nil, err
+			}
+			var out strings.Builder
+			session.Stdout = &out
+			return func() {
+				if err := session.Wait(); err == nil || !strings.HasSuffix(out.String(), "\nNo answer. Nothing was recorded.\nThis code can no longer be used.\n") {
+					t.Errorf("output %q, %v", out.String(), err)
+				}
+			}, session.Shell()
+		})
 	})
 }
 

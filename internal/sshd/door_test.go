@@ -114,7 +114,13 @@ func open(t testing.TB, change ...func(*sshd.Limits)) *door {
 	return d
 }
 
+// short is for tests that wait until the door closes on a client that does nothing more; one that shall still do something may be kept
+// from it for longer by a slow machine.
 func short(l *sshd.Limits) { l.Channel, l.Leave = 200*time.Millisecond, 200*time.Millisecond }
+
+// growing are the limits for a test that must do something within one and then waits it out: it takes the next where a slow machine made
+// it late for the first.
+var growing = []time.Duration{300 * time.Millisecond, 3 * time.Second, patience}
 
 func me() access.Caller { return access.LocalCaller("test", time.Now()) }
 

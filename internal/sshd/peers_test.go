@@ -82,7 +82,7 @@ func run(t *testing.T, input string, env []string, name string, args ...string) 
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no terminal to ask on
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = patience
 	cmd.Stdin = strings.NewReader(input)
 	var out, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &stderr
@@ -151,7 +151,7 @@ func sshAgent(t *testing.T, ids ...keyPair) []string {
 func TestOpenSSH(t *testing.T) {
 	t.Parallel()
 	peers.Require(t, "ssh")
-	d := open(t, short)
+	d := open(t)
 	ids := keyPairs(t, 3)
 	one, two, stranger := ids[0], ids[1], ids[2]
 	batch := []string{"-o", "BatchMode=yes"}
@@ -172,7 +172,7 @@ func TestOpenSSH(t *testing.T) {
 		d.want(t, s, keyproof.Verified, 0, one.public)
 	})
 	t.Run("BatchMode with one of two", func(t *testing.T) {
-		d := open(t, short)
+		d := open(t)
 		s := d.verify(t, keyproof.Options{MatchAllKeys: true}, one.public, two.public)
 		if r := d.openssh(t, s, "", append(with(one), batch...)...); r.exit != 255 {
 			t.Errorf("%+v", r)
@@ -267,7 +267,7 @@ func TestOpenSSH(t *testing.T) {
 func TestOpenSSH_confirmation(t *testing.T) {
 	t.Parallel()
 	peers.Require(t, "ssh")
-	d := open(t, short)
+	d := open(t)
 	id := keyPairs(t, 1)[0]
 	for name, c := range map[string]struct {
 		input string
@@ -306,7 +306,7 @@ func TestOpenSSH_confirmation(t *testing.T) {
 func TestAgent_with_eight_keys(t *testing.T) {
 	t.Parallel()
 	peers.Require(t, "ssh")
-	d := open(t, short)
+	d := open(t)
 	ids := keyPairs(t, 8)
 	env := sshAgent(t, ids...)
 
@@ -357,7 +357,7 @@ func TestKeyscan(t *testing.T) {
 func TestDropbear(t *testing.T) {
 	t.Parallel()
 	peers.Require(t, "dbclient", "dropbearconvert")
-	d := open(t, short)
+	d := open(t)
 	ids := keyPairs(t, 3)
 	dbclient := func(t *testing.T, s keyproof.Session, input string, ids ...keyPair) ran {
 		t.Helper()
@@ -378,7 +378,7 @@ func TestDropbear(t *testing.T) {
 func TestPlink(t *testing.T) {
 	t.Parallel()
 	peers.Require(t, "plink", "puttygen")
-	d := open(t, short)
+	d := open(t)
 	ids := keyPairs(t, 3)
 	plink := func(t *testing.T, s keyproof.Session, input string, ids ...keyPair) ran {
 		t.Helper()

@@ -16,7 +16,7 @@ import (
 // Rule S1: an offer of a listed key is no proof, whatever follows it.
 func TestOffers_prove_nothing(t *testing.T) {
 	t.Parallel()
-	d := open(t, short)
+	d := open(t)
 	key := newED()
 
 	t.Run("offer, then disconnect", func(t *testing.T) {
@@ -38,6 +38,7 @@ func TestOffers_prove_nothing(t *testing.T) {
 		if kind := r.interactive(s.Identifier); kind != msgAuthSuccess {
 			t.Fatalf("keyboard-interactive was answered with %d", kind)
 		}
+		r.close()
 		if o := d.closed(t); o != string(keyproof.NoMatch) {
 			t.Errorf("outcome %s", o)
 		}
@@ -94,7 +95,7 @@ func TestOffers_prove_nothing(t *testing.T) {
 // are proven, in their order.
 func TestProofs_are_exactly_the_signatures(t *testing.T) {
 	t.Parallel()
-	d := open(t, short, func(l *sshd.Limits) { l.PerAddress = 1000 })
+	d := open(t, func(l *sshd.Limits) { l.PerAddress = 1000 })
 	pool := eds(5)
 	rapid.Check(t, func(rt *rapid.T) {
 		listed := rapid.IntRange(1, len(pool)).Draw(rt, "listed")
@@ -165,7 +166,7 @@ func TestProofs_are_exactly_the_signatures(t *testing.T) {
 // The codes that open nothing look alike, and leave no record of a connection.
 func TestCodes_that_are_not_valid(t *testing.T) {
 	t.Parallel()
-	d := open(t, short)
+	d := open(t)
 	key := newED()
 	finished := d.verify(t, keyproof.Options{}, key.PublicKey())
 	d.login(t, finished.Identifier, "", key)
@@ -237,7 +238,7 @@ func TestLook_but_do_not_try(t *testing.T) {
 // The first user name binds the connection.
 func TestSecond_user_name_is_refused(t *testing.T) {
 	t.Parallel()
-	d := open(t, short)
+	d := open(t)
 	key := newED()
 	one := d.verify(t, keyproof.Options{}, key.PublicKey())
 	two := d.verify(t, keyproof.Options{}, key.PublicKey())
@@ -301,7 +302,7 @@ func TestFailures_are_counted_where_there_is_no_identifier(t *testing.T) {
 // A client with more keys than the library takes requests: what was proven or offered counts.
 func TestTwo_hundred_keys(t *testing.T) {
 	t.Parallel()
-	d := open(t, short)
+	d := open(t)
 	many := eds(200)
 
 	t.Run("verify", func(t *testing.T) {
@@ -336,7 +337,7 @@ func TestTwo_hundred_keys(t *testing.T) {
 // What the door tells about itself, and what it tells the domain about the client.
 func TestPeer(t *testing.T) {
 	t.Parallel()
-	d := open(t, short)
+	d := open(t)
 	key := newED()
 	s := d.verify(t, keyproof.Options{}, key.PublicKey())
 	r := keyed(t, d, "SSH-2.0-\x1b]0;x\x07"+strings.Repeat("v", 230))
@@ -369,7 +370,7 @@ func TestDeleted_session_closes_its_connection(t *testing.T) {
 // A store that is away counts nothing and says whose fault it is.
 func TestStore_failure(t *testing.T) {
 	t.Parallel()
-	d := open(t, short)
+	d := open(t)
 	key := newED()
 	s := d.verify(t, keyproof.Options{}, key.PublicKey())
 	d.store.fail(errUnavailable)
@@ -396,7 +397,7 @@ func TestStore_failure(t *testing.T) {
 // The door stops in peace: it closes who only waits, and lets attempts come to their end.
 func TestServe_stops(t *testing.T) {
 	t.Parallel()
-	d := open(t, short, func(l *sshd.Limits) { l.Channel = 20 * time.Millisecond })
+	d := open(t, func(l *sshd.Limits) { l.Channel = 20 * time.Millisecond })
 	key := newED()
 	s := d.verify(t, keyproof.Options{MultiKey: true}, key.PublicKey(), newED().PublicKey())
 	idle := hello(t, d, rawVersion)

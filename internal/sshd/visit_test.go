@@ -100,7 +100,7 @@ func (w *ward) grant(t *testing.T, terms access.Terms) {
 	must(t, err)
 }
 
-// enrol gives ana an app, and returns its secret.
+// enrol gives ana an app, and returns its secret. The code that the app shows then is used up; that of the next half minute is good already.
 func (w *ward) enrol(t *testing.T) string {
 	t.Helper()
 	ctx := t.Context()
@@ -110,7 +110,7 @@ func (w *ward) enrol(t *testing.T) string {
 	must(t, err)
 	e, err := w.Login.StartVoluntary(ctx, in.Caller)
 	must(t, err)
-	_, err = w.Login.CompleteVoluntary(ctx, in.Caller, e.Token, secret.New(codeAt(t, e.Secret.Reveal(), time.Now().Add(-30*time.Second))))
+	_, err = w.Login.CompleteVoluntary(ctx, in.Caller, e.Token, secret.New(codeAt(t, e.Secret.Reveal(), time.Now())))
 	must(t, err)
 	return e.Secret.Reveal()
 }
@@ -570,7 +570,7 @@ func TestRemote_asks_for_a_second_factor(t *testing.T) {
 	if got := w.ssh(t, "", there, "echo in"); got.exit != 255 || !strings.Contains(got.err, "BatchMode") {
 		t.Errorf("where nobody can be asked: %+v", got)
 	}
-	got := w.onTerminal(t, true, "echo in''side", [2]string{"Code of your", "000000\r"}, [2]string{"Code of your", codeAt(t, key, time.Now()) + "\r"})
+	got := w.onTerminal(t, true, "echo in''side", [2]string{"Code of your", "000000\r"}, [2]string{"Code of your", codeAt(t, key, time.Now().Add(30*time.Second)) + "\r"})
 	if got.Exit != 0 || !strings.Contains(got.Stdout, "inside") || strings.Count(got.Stdout, "Code of your") != 2 { // the right one counts for the sign-in and the grant
 		t.Errorf("got %+v", got)
 	}
