@@ -272,26 +272,24 @@ func play(serve func(git.Exchange) error) *pipes {
 }
 
 // announced reads what git says first.
-func (p *pipes) announced(t *testing.T) {
-	t.Helper()
+func (p *pipes) announced() error {
 	lines := &git.LineReader{R: p.out}
 	for {
-		if _, sign, err := lines.Next(); err != nil {
-			t.Fatal(err)
-		} else if sign == git.Flush {
-			return
+		if _, sign, err := lines.Next(); err != nil || sign == git.Flush {
+			return err
 		}
 	}
 }
 
 // started sends the head of a push and the first bytes of its pack.
-func (p *pipes) started(t *testing.T) {
-	t.Helper()
-	p.announced(t)
+func (p *pipes) started() error {
+	if err := p.announced(); err != nil {
+		return err
+	}
 	text := pktLine(strings.Repeat("0", 40)+" "+strings.Repeat("1", 40)+" refs/heads/main\x00 report-status side-band-64k") + "0000" +
 		"PACK\x00\x00\x00\x02\x00\x00\xff\xff"
 	if _, err := io.WriteString(p.in, text); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	object := objectHeader(3, 64)
 	var squeezed bytes.Buffer
@@ -300,9 +298,10 @@ func (p *pipes) started(t *testing.T) {
 	_ = z.Close()
 	for range 100 {
 		if _, err := p.in.Write(append(object, squeezed.Bytes()...)); err != nil {
-			t.Fatal(err)
+			return err
 		}
 	}
+	return nil
 }
 
 // children lists the processes whose arguments name this house: those of git and of what it started.
@@ -325,49 +324,67 @@ func TestEnds(t *testing.T) {
 	if _, err := os.Stat("/proc/self/environ"); err != nil {
 		t.Skip("no /proc to look for processes in")
 	}
-	short := func(set func(*git.Limits)) git.Limits { l := limits(); set(&l); return l }
+	nothing := func(*pipes, func(), *atomic.Bool) {}
 	for name, end := range map[string]struct {
-		limits git.Limits
-		do     func(p *pipes, cancel func(), deny *atomic.Bool)
-		want   error
+		limit func(*git.Limits, time.Duration) // that ends it: nil where something else does
+		do    func(p *pipes, cancel func(), deny *atomic.Bool)
+		want  error
 	}{
-		"the client hangs up":    {limits(), func(p *pipes, _ func(), _ *atomic.Bool) { p.in.CloseWithError(io.ErrUnexpectedEOF) }, git.ErrLeft},
-		"the context ends":       {limits(), func(_ *pipes, cancel func(), _ *atomic.Bool) { cancel() }, git.ErrLeft},
-		"the client stalls":      {short(func(l *git.Limits) { l.Idle = 200 * time.Millisecond }), func(*pipes, func(), *atomic.Bool) {}, git.ErrStalled},
-		"the time is over":       {short(func(l *git.Limits) { l.Total = 300 * time.Millisecond }), func(*pipes, func(), *atomic.Bool) {}, git.ErrTooLong},
-		"the right is withdrawn": {short(func(l *git.Limits) { l.Recheck = 10 * time.Millisecond }), func(_ *pipes, _ func(), deny *atomic.Bool) { deny.Store(true) }, errNotThis},
+		"the client hangs up":    {nil, func(p *pipes, _ func(), _ *atomic.Bool) { p.in.CloseWithError(io.ErrUnexpectedEOF) }, git.ErrLeft},
+		"the context ends":       {nil, func(_ *pipes, cancel func(), _ *atomic.Bool) { cancel() }, git.ErrLeft},
+		"the client stalls":      {func(l *git.Limits, d time.Duration) { l.Idle = d }, nothing, git.ErrStalled},
+		"the time is over":       {func(l *git.Limits, d time.Duration) { l.Total = d }, nothing, git.ErrTooLong},
+		"the right is withdrawn": {nil, func(_ *pipes, _ func(), deny *atomic.Bool) { deny.Store(true) }, errNotThis},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t, end.limits)
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			var deny atomic.Bool
-			allow := func(context.Context, []git.Move) error {
-				if deny.Load() {
-					return errNotThis
+			try := func(t *testing.T, limit time.Duration) (late error) {
+				t.Helper()
+				l := limits()
+				l.Recheck = 10 * time.Millisecond
+				if end.limit != nil {
+					end.limit(&l, limit)
 				}
-				return nil
+				h := newHouse(t, l)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				var deny atomic.Bool
+				allow := func(context.Context, []git.Move) error {
+					if deny.Load() {
+						return errNotThis
+					}
+					return nil
+				}
+				var moved []git.Moved
+				p := play(func(with git.Exchange) (err error) {
+					moved, err = h.Receive(ctx, repoID, with, allow)
+					return err
+				})
+				late = p.started()
+				go func() { _, _ = io.Copy(io.Discard, p.out) }()
+				if end.limit == nil {
+					await(t, "git and its child run", func() bool { return len(h.children(t)) >= 2 })
+				}
+				end.do(p, cancel, &deny)
+				if err := <-p.done; !errors.Is(err, end.want) {
+					t.Errorf("ended with %v, want %v", err, end.want)
+				}
+				await(t, "nothing of it runs", func() bool { return len(h.children(t)) == 0 })
+				if late == nil && (len(moved) != 1 || moved[0].Done || moved[0].Refused == "") {
+					t.Errorf("moved %+v", moved)
+				}
+				h.untouched(t)
+				return late
 			}
-			var moved []git.Moved
-			p := play(func(with git.Exchange) (err error) {
-				moved, err = h.Receive(ctx, repoID, with, allow)
-				return err
-			})
-			p.started(t)
-			go func() { _, _ = io.Copy(io.Discard, p.out) }()
-			if !errors.Is(end.want, git.ErrStalled) && !errors.Is(end.want, git.ErrTooLong) {
-				await(t, "git and its child run", func() bool { return len(h.children(t)) >= 2 })
+			for i, limit := range growing {
+				late := try(t, limit)
+				if late == nil {
+					return
+				}
+				if end.limit == nil || i == len(growing)-1 {
+					t.Fatal(late)
+				}
 			}
-			end.do(p, cancel, &deny)
-			if err := <-p.done; !errors.Is(err, end.want) {
-				t.Errorf("ended with %v, want %v", err, end.want)
-			}
-			await(t, "nothing of it runs", func() bool { return len(h.children(t)) == 0 })
-			if len(moved) != 1 || moved[0].Done || moved[0].Refused == "" {
-				t.Errorf("moved %+v", moved)
-			}
-			h.untouched(t)
 		})
 	}
 }
@@ -502,7 +519,9 @@ func TestTurns(t *testing.T) {
 		l.Running, l.Queue = 1, 20*time.Millisecond
 		h := newHouse(t, l)
 		p := play(func(with git.Exchange) error { return h.Upload(t.Context(), repoID, with) })
-		p.announced(t)
+		if err := p.announced(); err != nil {
+			t.Fatal(err)
+		}
 		err := h.Upload(t.Context(), repoID, git.Exchange{In: strings.NewReader("0000"), Out: io.Discard})
 		if !errors.Is(err, git.ErrBusy) || !isKind(err, fault.Limited) {
 			t.Errorf("waited for %v", err)
