@@ -142,15 +142,15 @@ func TestSend_is_bounded(t *testing.T) {
 	if r := send(t, p, server.URL+"/silent", 50*time.Millisecond); r.Reason != "no answer in time" {
 		t.Errorf("silent: %q", r.Reason)
 	}
-	if r := send(t, p, server.URL+"/fails", time.Second); r.Status != 418 || r.Reason != "answered 418" {
+	if r := send(t, p, server.URL+"/fails", 20*time.Second); r.Status != 418 || r.Reason != "answered 418" {
 		t.Errorf("fails: %+v", r)
 	}
-	if r := send(t, p, "http://127.0.0.1:1/", time.Second); r.Reason != "the target refused the connection" {
+	if r := send(t, p, "http://127.0.0.1:1/", 20*time.Second); r.Reason != "the target refused the connection" {
 		t.Errorf("closed port: %q", r.Reason)
 	}
 	tls := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer tls.Close()
-	if r := send(t, p, tls.URL, time.Second); r.Reason != "the certificate was not accepted" {
+	if r := send(t, p, tls.URL, 20*time.Second); r.Reason != "the certificate was not accepted" {
 		t.Errorf("own certificate: %q", r.Reason)
 	}
 	for why, reason := range map[x509.InvalidReason]string{x509.Expired: "the certificate is out of date, or not valid yet", x509.IncompatibleUsage: "the certificate was not accepted"} {
