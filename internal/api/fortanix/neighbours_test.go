@@ -110,7 +110,7 @@ func (s *street) build() {
 		Login: &login.Service{
 			Second: factors, Accounts: accounts, ElevationFor: 10 * time.Minute, UnlockFor: 10 * time.Minute, FreshFor: 10 * time.Minute,
 			Now: now, Access: rights, Users: users, Applications: apps, Sessions: sessions, Lockout: guard.NewLockout(store.Guards{DB: db}, now),
-			Gate: &guard.Gate{Width: 4}, Hasher: plainHasher{}, QueueWait: time.Second,
+			Gate: &guard.Gate{Width: 4}, Hasher: plainHasher{}, QueueWait: 10 * time.Second,
 			Failures: &guard.Failures{Store: store.Guards{DB: db}, Now: now, Threshold: 20, Window: time.Minute},
 			Audit:    &audit.Service{Store: store.Audit{DB: db}, Now: now, Folder: audit.NewFolder(time.Minute)},
 		},

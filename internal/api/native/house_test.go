@@ -202,7 +202,7 @@ func (h *house) build(db *store.DB, sealer *secret.Sealer) {
 		Apps: apps, Authorizations: &identity.Authorizations{Store: store.Authorizations{DB: db}, Now: now, NewID: newID}, Providers: providers, Policy: signIn.Policy, Projects: projects, Webhooks: hooks, Subscriptions: subscriptions, Events: ended, FreshFor: 10 * time.Minute, BodyWait: 10 * time.Second, SendWait: 200 * time.Millisecond, Now: now,
 		Keyproof: &keyproof.Service{
 			Store: store.Keyproofs{DB: db, Webhooks: store.Webhooks{DB: db, Sealer: sealer}}, Access: rights, Projects: projects, Webhooks: hooks, Now: now, NewID: newID,
-			MaxKeys: 32, MaxHooks: 10, CommitWait: time.Second, Keys: keys, OnFile: store.SSHKeyProofs{DB: db}, OnFileTime: 15 * time.Minute,
+			MaxKeys: 32, MaxHooks: 10, CommitWait: 10 * time.Second, Keys: keys, OnFile: store.SSHKeyProofs{DB: db}, OnFileTime: 15 * time.Minute,
 		},
 	}
 }
