@@ -103,13 +103,14 @@ func (p *process) signal(s syscall.Signal) {
 // end makes the group end. Git gets a signal first, so that it can take its locks away, which a killed
 // one leaves behind. It does not take away its quarantine then: that is noted, for wait to delete.
 func (p *process) end() {
-	found := quarantine(p.cmd.Process.Pid)
+	if found := quarantine(p.cmd.Process.Pid); found != "" {
+		p.mu.Lock()
+		p.quarantine = found // before the signal: wait may be done with git at once after it
+		p.mu.Unlock()
+	}
 	p.signal(syscall.SIGTERM)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if found != "" {
-		p.quarantine = found
-	}
 	p.later(func() { p.signal(syscall.SIGKILL) })
 }
 

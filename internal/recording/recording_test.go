@@ -740,8 +740,11 @@ func TestRecover_names_what_was_open(t *testing.T) {
 	h, s := newHouse(t), newSession()
 	r, _ := begin(t, h, s)
 	for _, n := range []remote.Note{
-		{Kind: "opened", Channel: "forward", Way: "forward", Name: "db:5432"}, {Kind: "opened", Channel: "forward-2", Way: "forward", Name: "db:5433"},
-		{Kind: "forward", Channel: "forward", Name: "db:5432", Bytes: 7}, {Kind: "opened", Channel: "files", Way: "files"}, {Kind: "opened", Channel: "terminal", Way: "shell"},
+		{Kind: "opened", Channel: "forward", Way: "forward", Name: "db:5432"},
+		{Kind: "opened", Channel: "forward-2", Way: "forward", Name: "db:5433"},
+		{Kind: "forward", Channel: "forward", Name: "db:5432", Bytes: 7},
+		{Kind: "opened", Channel: "files", Way: "files"},
+		{Kind: "opened", Channel: "terminal", Way: "shell"},
 	} {
 		must(t, r.Note(n))
 	}
