@@ -173,8 +173,10 @@ func (s *RecordingSource) verify(ctx context.Context, ref string, keys []ed25519
 		return report, true, nil
 	}
 	is, more, changed := s.known(ctx, ref)
-	settled := was.Manifest == nil || was.Settled
-	return report, changed == nil && settled && len(more) == len(pieces) && bytes.Equal(is.Manifest, was.Manifest) && is.Deleted.Equal(was.Deleted), err
+	if changed != nil || !bytes.Equal(is.Manifest, was.Manifest) || !is.Deleted.Equal(was.Deleted) {
+		return report, false, err
+	}
+	return report, is.Manifest == nil || is.Settled && len(more) == len(pieces), err // one that goes on changes all the time
 }
 
 // known is what the database has of a recording.

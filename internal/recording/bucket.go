@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"gocloud.dev/blob"
@@ -78,7 +79,7 @@ func openS3(ctx context.Context, u *url.URL) (*blob.Bucket, error) {
 const newPrefix = ".new-"
 
 // putLocal writes a file into a local bucket so that a crash leaves it whole or absent. It is on the disk then, and so are the names that lead to it.
-func putLocal(bucket, session, name string, body []byte) (err error) {
+func putLocal(bucket, session, name string, body []byte) error {
 	dir := filepath.Join(bucket, session)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -87,17 +88,13 @@ func putLocal(bucket, session, name string, body []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
 	_, err = f.Write(body)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), filepath.Join(dir, name))
 	}
-	if err = os.Rename(f.Name(), filepath.Join(dir, name)); err != nil {
-		return err
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return errors.Join(syncDir(dir), syncDir(bucket))
 }
@@ -110,11 +107,13 @@ func (a *Archive) sweepLocal() error {
 	if a.local == "" {
 		return nil
 	}
-	found, err := filepath.Glob(filepath.Join(a.local, newPrefix+"*"))
-	for _, name := range found {
-		if is, gone := os.Lstat(name); gone == nil && is.Mode().IsRegular() && time.Since(is.ModTime()) > abandoned {
-			err = errors.Join(err, os.Remove(name))
+	entries, err := os.ReadDir(a.local)
+	for _, entry := range entries {
+		is, gone := entry.Info()
+		if gone != nil || !strings.HasPrefix(entry.Name(), newPrefix) || !is.Mode().IsRegular() || time.Since(is.ModTime()) < abandoned {
+			continue
 		}
+		err = errors.Join(err, os.Remove(filepath.Join(a.local, entry.Name())))
 	}
 	return err
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/remote"
 )
 
@@ -56,7 +55,8 @@ func (c *coverage) note(n remote.Note) {
 
 // opened keeps a channel without a track in mind, so that one which nobody lived to close is not passed over.
 func (c *coverage) opened(n remote.Note) {
-	if n.Way != string(access.Forward) && n.Way != string(access.Files) || len(c.open) >= maxChannels {
+	sftp := n.Way == remote.WayFiles && n.Name == "" // scp is a command, and has a track
+	if n.Way != remote.WayForward && !sftp || len(c.open) >= maxChannels {
 		return
 	}
 	if c.open == nil {

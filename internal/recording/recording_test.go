@@ -653,6 +653,35 @@ func TestRecover_keeps_what_the_database_does_not_know(t *testing.T) {
 	if text, err := os.ReadFile(filepath.Join(h.Spool, orphan+s.ID, "terminal.000001.cast")); err != nil || !strings.Contains(string(text), "precious") {
 		t.Errorf("%q, %v", text, err)
 	}
+	must(t, h.store.BeginRecording(t.Context(), s.ID, s.Started)) // it was the wrong database
+	must(t, back.Recover(t.Context()))
+	wantSpooled(t, h)
+	if report := back.whole(t, s); report.Coverage[0].Bytes != 8 {
+		t.Errorf("%+v", report)
+	}
+}
+
+// A crash may come when half of a spool is removed, and its end first. What was signed is whole, and stays.
+func TestRecover_signs_nothing_twice(t *testing.T) {
+	t.Parallel()
+	for _, cut := range []bool{false, true} {
+		h, s := newHouse(t), newSession()
+		r, terminal := begin(t, h, s)
+		must(t, terminal.Output([]byte("all of it")))
+		if cut {
+			must(t, h.after(t, h.Spool).Recover(t.Context()))
+		} else {
+			must(t, r.End(t.Context(), s))
+		}
+		was := h.store.known[s.ID].Manifest
+		must(t, os.Mkdir(filepath.Join(h.Spool, s.ID), 0o700))
+		must(t, os.WriteFile(filepath.Join(h.Spool, s.ID, aboutFile), []byte("{}"), 0o600))
+		must(t, h.after(t, h.Spool).Recover(t.Context()))
+		wantSpooled(t, h)
+		if is := h.store.known[s.ID].Manifest; !bytes.Equal(is, was) {
+			t.Errorf("cut: %t: it was signed anew: %s", cut, is)
+		}
+	}
 }
 
 // A node may die, or lose the database, between the beginning of a recording and that of its session. Nothing was carried: that is what is signed once the
@@ -745,6 +774,7 @@ func TestRecover_names_what_was_open(t *testing.T) {
 		{Kind: "forward", Channel: "forward", Name: "db:5432", Bytes: 7},
 		{Kind: "opened", Channel: "files", Way: "files"},
 		{Kind: "opened", Channel: "terminal", Way: "shell"},
+		{Kind: "opened", Channel: "exec", Way: "files", Name: "scp -t /tmp"},
 	} {
 		must(t, r.Note(n))
 	}

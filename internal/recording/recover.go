@@ -36,15 +36,37 @@ func (a *Archive) Recover(ctx context.Context) error {
 	}
 	var failed []error
 	for _, entry := range entries {
-		if !entry.IsDir() || !lawfulID.MatchString(entry.Name()) || a.carries(entry.Name()) || ctx.Err() != nil {
+		session, aside := strings.CutPrefix(entry.Name(), orphan)
+		if !entry.IsDir() || !lawfulID.MatchString(session) || a.carries(session) || ctx.Err() != nil {
 			continue
 		}
-		if err := a.recover(ctx, entry.Name()); err != nil {
-			failed = append(failed, fmt.Errorf("recording %s: %w", entry.Name(), err))
+		err := a.takeBack(ctx, session, aside)
+		if err == nil {
+			err = a.recover(ctx, session)
+		}
+		if err != nil && !errors.Is(err, errAside) {
+			failed = append(failed, fmt.Errorf("recording %s: %w", session, err))
 		}
 	}
 	return errors.Join(failed...)
 }
+
+// takeBack makes a spool that was set aside one like all others once the database knows its recording. It reports errAside.
+func (a *Archive) takeBack(ctx context.Context, session string, aside bool) error {
+	if !aside {
+		return nil
+	}
+	_, err := a.Store.Recording(ctx, session)
+	if errors.Is(err, remote.ErrNoRecording) {
+		return errAside
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(filepath.Join(a.Spool, orphan+session), filepath.Join(a.Spool, session))
+}
+
+var errAside = errors.New("it was set aside")
 
 func (a *Archive) carries(session string) bool {
 	a.mu.Lock()
@@ -84,17 +106,21 @@ func (a *Archive) bringIn(ctx context.Context, dir string, known remote.Recordin
 		}
 	}
 	m, ended := readEnd(filepath.Join(dir, endFile), known.Session)
-	if ended && known.Manifest != nil && known.Cut == m.Cut { // it was signed before the spool could be removed, and by nobody else: they cut it
-		if err := a.settle(ctx, known.Session); err != nil {
+	if len(left) == 0 {
+		if said, err := a.said(ctx, known, ended); err != nil {
 			return err
+		} else if said {
+			if err := a.settle(ctx, known.Session); err != nil {
+				return err
+			}
+			return os.RemoveAll(dir)
 		}
-		return os.RemoveAll(dir)
 	}
 	if ended {
 		return a.conclude(ctx, dir, m)
 	}
 	about := readAbout(filepath.Join(dir, aboutFile), known)
-	m, missing, err := a.read(ctx, about, a.Now())
+	m, missing, err := a.read(ctx, about, known.Ended)
 	if err != nil {
 		return err
 	}
@@ -102,6 +128,28 @@ func (a *Archive) bringIn(ctx context.Context, dir string, known remote.Recordin
 		return err
 	}
 	return os.RemoveAll(dir)
+}
+
+// said reports whether a manifest says all that a spool without segments could add: it was signed before that could be removed. Whoever has the end of a
+// session signs that; one that was cut has all segments, or will not get them.
+func (a *Archive) said(ctx context.Context, known remote.Recording, ended bool) (bool, error) {
+	if known.Manifest == nil || known.Cut != nodeLost {
+		return known.Manifest != nil, nil
+	}
+	m, _, err := readManifest(known.Manifest)
+	if ended || err != nil {
+		return false, err
+	}
+	pieces, err := a.Store.Pieces(ctx, known.Session)
+	named := 0
+	for _, t := range m.Tracks {
+		for _, s := range t.Segments {
+			if !s.Missing {
+				named++
+			}
+		}
+	}
+	return named == len(pieces), err
 }
 
 // bare reports whether a recording had only begun: nothing was carried in its session.
@@ -150,7 +198,7 @@ func (a *Archive) setAside(dir string) error {
 	if err := os.Rename(dir, aside); err != nil {
 		return err
 	}
-	return fmt.Errorf("the database does not know it; what was recorded is kept as %s", aside)
+	return fmt.Errorf("the database does not know it; what was recorded is kept as %s, and taken up once the database does", aside)
 }
 
 // Cut signs what a node that is lost has brought to the bucket. Where it is signed it sees to it that the bucket has the manifest. It does nothing where the

@@ -118,10 +118,14 @@ func (a *Archive) uploadLoop(ctx context.Context) {
 func (a *Archive) recoverLoop(ctx context.Context) {
 	tick := time.NewTicker(min(retryEvery, max(a.Settings.Patience, a.Settings.Sync)))
 	defer tick.Stop()
-	if err := a.sweepLocal(); err != nil {
-		a.OnError("remove what a crash left of recordings", err)
-	}
+	var swept time.Time
 	for {
+		if time.Since(swept) > abandoned {
+			swept = time.Now()
+			if err := a.sweepLocal(); err != nil {
+				a.OnError("remove what a crash left of recordings", err)
+			}
+		}
 		if err := a.Recover(ctx); err != nil && ctx.Err() == nil {
 			a.OnError("take up recordings that were left", err)
 		}
@@ -472,8 +476,10 @@ func (a *Archive) publish(ctx context.Context, m Manifest, missing map[string]bo
 }
 
 // settle has the bucket hold the manifest that the database has. Only what the database has is ever put there, and whoever puts it asks after that whether it
-// still has it: so whichever of several nodes is last leaves both the same. It may be repeated.
+// still has it, also where it is being stopped: so whichever of several nodes is last leaves both the same. It may be repeated.
 func (a *Archive) settle(ctx context.Context, id string) error {
+	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.Settings.Patience)
+	defer cancel()
 	for {
 		known, err := a.Store.Recording(ctx, id)
 		if err != nil {
@@ -487,6 +493,7 @@ func (a *Archive) settle(ctx context.Context, id string) error {
 			if err := a.put(ctx, id, manifestName, known.Manifest); err != nil {
 				return fmt.Errorf("write manifest: %w", err)
 			}
+			ctx = after
 		}
 		if err := a.Store.SettleRecording(ctx, id, known.Manifest); !errors.Is(err, remote.ErrSigned) {
 			return err

@@ -170,8 +170,8 @@ func (c *checker) guess(names []string) Manifest {
 	at := map[string]int{}
 	slices.Sort(names)
 	for _, name := range names {
-		track, _, found := strings.Cut(name, ".")
-		if !found || name == manifestName {
+		track, _, _ := strings.Cut(name, ".")
+		if !strings.HasSuffix(name, ".cast") && !strings.HasSuffix(name, ".jsonl") {
 			continue
 		}
 		i, known := at[track]

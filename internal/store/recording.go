@@ -145,18 +145,19 @@ func scanRecordingWith(scan Scan, more ...any) (r remote.Recording, err error) {
 
 // Recording implements remote.RecordingStore.
 func (s Recordings) Recording(ctx context.Context, ref string) (r remote.Recording, err error) {
-	number, notNumber := strconv.ParseInt(ref, 10, 64)
-	if notNumber != nil || number < 1 {
-		number = -1
-	}
 	if ref == "" || strings.ContainsRune(ref, 0) {
 		return r, remote.ErrNoRecording
+	}
+	query, key := recordingByCode, any(ref)
+	if number, err := strconv.ParseInt(ref, 10, 64); err == nil {
+		query, key = recordingByNumber, number
+	} else if len(ref) == len("01930000-0000-7000-8000-000000000000") {
+		query = recordingBySession
 	}
 	err = s.DB.Read(ctx, func(ctx context.Context, tx Tx) error {
 		var manifest []byte
 		var settled bool
-		r, err = One(ctx, tx, func(scan Scan) (remote.Recording, error) { return scanRecordingWith(scan, &settled, &manifest) },
-			`SELECT `+recordingColumns+`, r.settled, r.manifest`+recordingsFrom+` WHERE r.session = $1 OR x.code = $1 OR x.number = $2`, ref, number)
+		r, err = One(ctx, tx, func(scan Scan) (remote.Recording, error) { return scanRecordingWith(scan, &settled, &manifest) }, query, key)
 		r.Manifest, r.Settled = manifest, settled
 		return err
 	})
@@ -165,6 +166,14 @@ func (s Recordings) Recording(ctx context.Context, ref string) (r remote.Recordi
 	}
 	return r, err
 }
+
+// One column each: where it may be any of them both databases read all rows.
+const (
+	recordingBy        = `SELECT ` + recordingColumns + `, r.settled, r.manifest` + recordingsFrom + ` WHERE `
+	recordingBySession = recordingBy + `r.session = $1`
+	recordingByNumber  = recordingBy + `x.number = $1`
+	recordingByCode    = recordingBy + `x.code = $1`
+)
 
 const listRecordings = selectRecording + ` WHERE ` + seenRemote + ` AND (NOT $7 OR r.ended IS NULL) AND ($8 = '' OR x.user_id = $8) AND ($9 = '' OR x.target = $9)
 	AND r.session < $10 ORDER BY r.session DESC LIMIT $11`

@@ -106,7 +106,7 @@ func (l *Live) Files(ctx context.Context) (Channel, error) {
 		}
 		return l.note(n)
 	})}
-	return l.opened(c, Note{Way: string(access.Files)}, func(link Link) (Channel, error) { return link.Files(ctx) }, Size{})
+	return l.opened(c, Note{Way: WayFiles}, func(link Link) (Channel, error) { return link.Files(ctx) }, Size{})
 }
 
 // admit decides on one channel by itself (rule S14), and counts it.

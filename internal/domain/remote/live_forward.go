@@ -32,7 +32,7 @@ func (l *Live) Forward(ctx context.Context, host string, port int) (io.ReadWrite
 	if err != nil {
 		return nil, err
 	}
-	if err = l.note(Note{Kind: "opened", Channel: f.name, Way: "forward", Name: place}); err == nil { // rule S15
+	if err = l.note(Note{Kind: "opened", Channel: f.name, Way: WayForward, Name: place}); err == nil { // rule S15
 		f.to, err = link.Forward(ctx, host, port)
 	}
 	if err == nil && l.over() {

@@ -287,16 +287,27 @@ func (s *Service) cutAll(ctx context.Context) {
 			s.failed("look for recordings of nodes that are gone", err)
 			return
 		}
-		for _, x := range uncut {
+		if len(uncut) > 0 {
+			after = uncut[len(uncut)-1].ID
+		}
+		for i := range uncut {
+			x := uncut[(i+s.turn())%len(uncut)]
 			if err := s.cut(ctx, x); err != nil && ctx.Err() == nil {
 				s.failed("close recording "+x.ID+" of a node that is gone", err)
 			}
-			after = x.ID
 		}
 		if len(uncut) < cutsAtOnce {
 			return
 		}
 	}
+}
+
+// turn is where this node begins with what all nodes are at.
+func (s *Service) turn() (n int) {
+	for _, b := range []byte(s.Node) {
+		n += int(b)
+	}
+	return n
 }
 
 func (s *Service) cut(ctx context.Context, x Session) error {
@@ -322,7 +333,7 @@ func (s *Service) pulses(ctx context.Context) {
 	}
 }
 
-// alive ends everything on a node that the others must take for gone: nobody could end its sessions, or look on, any more.
+// alive ends what a node carries that the others must take for gone: nobody could end its sessions, or look on, any more. What only starts is nobody's to take.
 func (s *Service) alive() {
 	s.node.mu.Lock()
 	beaten := s.node.beaten
@@ -330,7 +341,7 @@ func (s *Service) alive() {
 	if s.Now().Sub(beaten) < s.lostAfter() {
 		return
 	}
-	for _, l := range s.node.all() {
+	for _, l := range s.node.active() {
 		l.Close(NodeLost, "")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/gatehouse-project/gatehouse/internal/domain/access"
 	"github.com/gatehouse-project/gatehouse/internal/domain/device"
 	"github.com/gatehouse-project/gatehouse/internal/secret"
 )
@@ -144,3 +145,9 @@ type Note struct {
 	Way     string    `json:"way,omitempty"`         // upload, download, rename, remove, mkdir, ...
 	Done    bool      `json:"done,omitempty"`
 }
+
+// The ways of channels that are opened without a track: what passes is counted and summed alone.
+const (
+	WayForward = string(access.Forward)
+	WayFiles   = string(access.Files) // SFTP; with a command it is scp, which has a track
+)
