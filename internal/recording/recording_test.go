@@ -233,14 +233,15 @@ func TestRecording_fails_where_the_bucket_is_lost(t *testing.T) {
 	}
 	// What the spool holds is finished once there is a bucket again.
 	must(t, os.Remove(h.dir))
-	next := h.after(t, h.Spool)
-	must(t, next.Open(t.Context(), "", h.dir))
-	must(t, next.Recover(t.Context()))
-	report := next.whole(t, s)
+	eventually(t, func() bool {
+		known, err := h.store.Recording(t.Context(), s.ID)
+		return err == nil && known.Settled
+	})
+	report := h.whole(t, s)
 	if report.Cut != "recording failed" {
 		t.Errorf("%+v", report)
 	}
-	if got := next.output(t, s, "terminal"); got != strings.Repeat("x", 5000) {
+	if got := h.output(t, s, "terminal"); got != strings.Repeat("x", 5000) {
 		t.Errorf("%d bytes are left", len(got))
 	}
 }
