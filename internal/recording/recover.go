@@ -107,9 +107,9 @@ func (a *Archive) bringIn(ctx context.Context, dir string, known remote.Recordin
 	}
 	m, ended := readEnd(filepath.Join(dir, endFile), known.Session)
 	if len(left) == 0 {
-		if said, err := a.said(ctx, known, ended); err != nil {
+		if signed, err := a.signed(ctx, known, ended); err != nil {
 			return err
-		} else if said {
+		} else if signed {
 			if err := a.settle(ctx, known.Session); err != nil {
 				return err
 			}
@@ -120,7 +120,7 @@ func (a *Archive) bringIn(ctx context.Context, dir string, known remote.Recordin
 		return a.conclude(ctx, dir, m)
 	}
 	about := readAbout(filepath.Join(dir, aboutFile), known)
-	m, missing, err := a.read(ctx, about, known.Ended)
+	m, missing, err := a.readBack(ctx, about, known.Ended)
 	if err != nil {
 		return err
 	}
@@ -130,9 +130,9 @@ func (a *Archive) bringIn(ctx context.Context, dir string, known remote.Recordin
 	return os.RemoveAll(dir)
 }
 
-// said reports whether a manifest says all that a spool without segments could add: it was signed before that could be removed. Whoever has the end of a
+// signed reports whether a manifest says all that a spool without segments could add: it was signed before that could be removed. Whoever has the end of a
 // session signs that; one that was cut has all segments, or will not get them.
-func (a *Archive) said(ctx context.Context, known remote.Recording, ended bool) (bool, error) {
+func (a *Archive) signed(ctx context.Context, known remote.Recording, ended bool) (bool, error) {
 	if known.Manifest == nil || known.Cut != nodeLost {
 		return known.Manifest != nil, nil
 	}
@@ -211,27 +211,31 @@ func (a *Archive) Cut(ctx context.Context, s remote.Session) error {
 	if errors.Is(err, remote.ErrNoRecording) {
 		return nil
 	}
-	if err == nil && known.Manifest != nil { // whoever signed it may not have come to put it there
-		err = a.settle(ctx, s.ID)
+	if err == nil {
+		err = a.cut(ctx, s, known)
 	}
 	if err != nil {
-		return fmt.Errorf("cut recording: %w", err)
-	}
-	if known.Manifest != nil {
-		return nil
-	}
-	m, missing, err := a.read(ctx, subjectOf(s, known.Started), s.Ended)
-	if err == nil {
-		err = a.publish(ctx, m, missing, nil)
-	}
-	if err != nil && !errors.Is(err, remote.ErrSigned) { // the node is back, and has signed it
 		return fmt.Errorf("cut recording: %w", err)
 	}
 	return nil
 }
 
-// read reads a recording back that was cut, and writes down what there is of it. missing are segments that the bucket does not have.
-func (a *Archive) read(ctx context.Context, about Subject, ended time.Time) (m Manifest, missing map[string]bool, err error) {
+func (a *Archive) cut(ctx context.Context, s remote.Session, known remote.Recording) error {
+	if known.Manifest != nil { // whoever signed it may not have come to put it there
+		return a.settle(ctx, s.ID)
+	}
+	m, missing, err := a.readBack(ctx, subjectOf(s, known.Started), s.Ended)
+	if err != nil {
+		return err
+	}
+	if err := a.publish(ctx, m, missing, nil); !errors.Is(err, remote.ErrSigned) {
+		return err
+	}
+	return nil // the node is back, and has signed it
+}
+
+// readBack reads a recording that was cut, and writes down what there is of it. missing are segments that the bucket does not have.
+func (a *Archive) readBack(ctx context.Context, about Subject, ended time.Time) (m Manifest, missing map[string]bool, err error) {
 	pieces, err := a.Store.Pieces(ctx, about.Recording)
 	if err != nil {
 		return m, nil, fmt.Errorf("list segments: %w", err)

@@ -27,13 +27,20 @@ func (s Recordings) BeginRecording(ctx context.Context, session string, started 
 		if err != nil || n > 0 {
 			return err
 		}
-		if there, err := One(ctx, tx, Value[bool], `SELECT EXISTS (SELECT 1 FROM recordings WHERE session = $1)`, session); err != nil {
-			return err
-		} else if there {
-			return remote.ErrRecorded
-		}
-		return remote.ErrUnknown
+		return whetherBegun(ctx, tx, session, remote.ErrRecorded, remote.ErrUnknown)
 	})
+}
+
+// whetherBegun explains why nothing was changed: with one reason where there is a recording of the session, with another where there is none.
+func whetherBegun(ctx context.Context, tx Tx, session string, begun, none error) error {
+	there, err := One(ctx, tx, Value[bool], `SELECT EXISTS (SELECT 1 FROM recordings WHERE session = $1)`, session)
+	switch {
+	case err != nil:
+		return err
+	case there:
+		return begun
+	}
+	return none
 }
 
 // beginRecording begins none anew, though nothing may have been carried when its node was lost: that one may wake up, and go on with it.
@@ -90,14 +97,11 @@ func (s Recordings) FinishRecording(ctx context.Context, session string, before 
 		if err != nil || n > 0 {
 			return err
 		}
-		if _, err := One(ctx, tx, Value[string], `SELECT session FROM recordings WHERE session = $1`, session); Absent(err) {
-			return remote.ErrNoRecording
-		} else if err != nil {
-			return err
-		}
-		return remote.ErrSigned
+		return whetherBegun(ctx, tx, session, remote.ErrSigned, remote.ErrNoRecording)
 	})
 }
+
+const finishRecording = `UPDATE recordings SET ended = $2, manifest = $3, cut = $4, settled = FALSE WHERE session = $1 AND manifest IS NOT DISTINCT FROM $5`
 
 // SettleRecording implements remote.RecordingStore.
 func (s Recordings) SettleRecording(ctx context.Context, session string, manifest []byte) error {
@@ -109,8 +113,6 @@ func (s Recordings) SettleRecording(ctx context.Context, session string, manifes
 		return err
 	})
 }
-
-const finishRecording = `UPDATE recordings SET ended = $2, manifest = $3, cut = $4, settled = FALSE WHERE session = $1 AND manifest IS NOT DISTINCT FROM $5`
 
 const (
 	recordingColumns = `r.session, x.number, x.code, x.user_id, x.user_name, x.username, x.credential, x.target, x.target_host, x.protocol,

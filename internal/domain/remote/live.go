@@ -475,7 +475,7 @@ func (l *Live) end() Session {
 		return ended
 	case errors.Is(err, ErrOver) && ended.State == Ended: // somebody was faster: another node that took this one for lost, or the sweep
 		return ended
-	case !settled(err):
+	case !stands(err):
 		l.s.failed("end session "+x.ID, err)
 		l.s.node.owe(debt{x.ID, why, by})
 	}
@@ -483,8 +483,8 @@ func (l *Live) end() Session {
 	return x
 }
 
-// settled reports whether nothing is left to write of an end: the session is over, gone, or another node's.
-func settled(err error) bool { return errors.Is(err, ErrOver) || errors.Is(err, ErrUnknown) }
+// stands reports whether nothing is left to write of an end: the session is over, gone, or another node's.
+func stands(err error) bool { return errors.Is(err, ErrOver) || errors.Is(err, ErrUnknown) }
 
 // endRecording closes the recording, if there is one.
 func (l *Live) endRecording(x Session) {

@@ -231,7 +231,7 @@ func (s *Service) payDebts(ctx context.Context) {
 	s.node.debts = nil
 	s.node.mu.Unlock()
 	for _, d := range debts {
-		if _, err := s.finish(ctx, d.session, d.why, d.by, ""); err != nil && !settled(err) {
+		if _, err := s.finish(ctx, d.session, d.why, d.by, ""); err != nil && !stands(err) {
 			s.failed("end session "+d.session, err)
 			s.node.owe(d)
 		}
