@@ -144,12 +144,14 @@ type madeUp struct {
 	working  sync.WaitGroup
 }
 
-// session answers requests until the channel ends. A shell or a command runs beside, since sizes change meanwhile.
+// session answers requests until the channel ends. A shell or a command runs beside, since sizes change meanwhile, once its request is answered: a quick one
+// would have closed the channel before.
 func (m *madeUp) session(requests <-chan *ssh.Request) {
 	defer m.working.Wait()
 	started := false
 	for r := range requests {
 		ok := true
+		var work func()
 		switch r.Type {
 		case "pty-req": // RFC 4254 section 6.2: the name of the terminal, columns, rows
 			var pty struct {
@@ -167,22 +169,22 @@ func (m *madeUp) session(requests <-chan *ssh.Request) {
 			}
 		case "shell":
 			if ok = !started; ok {
-				m.working.Go(m.shell)
+				work = m.shell
 			}
 			started = true
 		case "exec":
 			var command struct{ Line string }
 			if ok = !started && ssh.Unmarshal(r.Payload, &command) == nil; ok {
-				m.working.Go(func() {
+				work = func() {
 					status, _ := m.run(command.Line, m.channel)
 					m.exit(status)
-				})
+				}
 			}
 			started = true
 		case "subsystem":
 			var subsystem struct{ Name string }
 			if ok = !started && ssh.Unmarshal(r.Payload, &subsystem) == nil && subsystem.Name == "sftp"; ok {
-				m.working.Go(m.sftp)
+				work = m.sftp
 			}
 			started = started || ok
 		default:
@@ -190,6 +192,9 @@ func (m *madeUp) session(requests <-chan *ssh.Request) {
 		}
 		if r.WantReply {
 			_ = r.Reply(ok, nil)
+		}
+		if work != nil {
+			m.working.Go(work)
 		}
 	}
 }
